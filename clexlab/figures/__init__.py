@@ -1,0 +1,31 @@
+"""Pure functions: arrays and paths in, a plotly Figure out. They never show anything; the last line of a cell does.
+
+`figures.scaling_curves(...)` finds the function in its module; modules load on first use.
+"""
+
+import importlib
+
+# One line a module: what lessons call directly as figures.<name>.
+_HOMES = {
+    "scaling": ("scaling_curves", "curves_over_factor"),
+    "dynamics": ("phase_portrait", "flow_lines", "velocity_fields", "convergence", "solver_error"),
+    "spectrum": (),
+    "bounds": (),
+    "rotation": (),
+    "style": (),
+    "panels": (),
+}
+
+
+def __getattr__(name: str) -> object:
+    for home, functions in _HOMES.items():
+        if name == home:
+            return importlib.import_module(f"{__name__}.{home}")
+        if name in functions:
+            return getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    public = [function for functions in _HOMES.values() for function in functions]
+    raise AttributeError(f"module {__name__!r} has no figure {name!r}; it has {', '.join(public)}")
+
+
+def __dir__() -> list[str]:
+    return [*_HOMES, *(name for names in _HOMES.values() for name in names)]
