@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 TURN = 2 * math.pi
@@ -108,14 +108,22 @@ def critical_pair(inv_freq: Float[Tensor, "pairs"], window: float) -> int:
 def phase_coverage(
     scaled: Float[Tensor, "*grid pairs"], inv_freq: Float[Tensor, "pairs"], window: float, length: float
 ) -> Float[Tensor, "*grid pairs"]:
-    """Largest angle reached at `length` with the `scaled` frequencies, in units of what training at `window` covered.
+    """Largest angle at `length` with the `scaled` frequencies ÷ largest angle of training: length·θ_j(t) / (window·θ_j).
 
-    coverage_j = length · θ_j(t) / min(window · θ_j, 2π). At most 1: every angle was met in training. A pair that turns
-    all the way round in training covers the whole circle, but its *unwrapped* angle still grows: read the value as
-    "laps of what was seen" there, and as "outside" for the pairs from `critical_pair` on.
+    At most 1: every angle was met in training. Above 1 the angle is new, *if* training never went all the way round (pairs
+    from `critical_pair` on); a pair that did complete a turn has met every angle and only laps. See `meets_new_angles`.
     """
     _check_length("window", window)
     _check_length("length", length)
     check_inv_freq(scaled)
     check_inv_freq(inv_freq)
-    return length * scaled / (window * inv_freq).clamp(max=TURN)
+    return (length * scaled) / (window * inv_freq)
+
+
+def meets_new_angles(
+    scaled: Float[Tensor, "*grid pairs"], inv_freq: Float[Tensor, "pairs"], window: float, length: float
+) -> Bool[Tensor, "*grid pairs"]:
+    """Which pairs turn to angles training never showed: coverage above 1 and less than one full turn in training."""
+    # Rounding of θ·t/t must not count as new: a millionth is far above float32 noise and far below any real stretch.
+    beyond = phase_coverage(scaled, inv_freq, window, length) > 1 + 1e-6
+    return beyond & (turns(inv_freq, window) < 1)
