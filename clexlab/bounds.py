@@ -1,11 +1,11 @@
 """Bounds on RoPE scores between and beyond known distances, and the least-squares picture of both.
 
-A score depends on the distance s alone (Position Interpolation, arXiv 2306.15595, section 2.3)::
+A score depends on the distance s alone (Position Interpolation, arXiv 2306.15595)::
 
     a(s) = Re Σ_j h_j e^{i s θ_j},        h_j = q_j conj(k_j),   one complex number per rotated pair
 
-**Between known distances.** Let s lie `offset` tokens after s1 and `spacing = s2 - s1`. Linear interpolation of a(s1), a(s2)
-misses a(s) by Re Σ h_j e^{i s1 θ_j} g_j(offset), so s1 only turns h_j and every bound depends on the offset alone.
+**Between known distances.** Let s lie `offset` tokens after s1 and `spacing = s2 - s1`. Linear interpolation of a(s1)
+and a(s2) misses a(s) by Re Σ h_j e^{i s1 θ_j} g_j(offset): s1 only turns h_j, so every bound depends on the offset.
 Each bound below is for max|h_j| = 1; multiply by max|h_j|.
 
 * `printed`: theorem 2.1, d · offset (spacing - offset) / (8 ln c).  **Not a bound**; see its docstring.
@@ -37,21 +37,24 @@ def scores(
     """Evaluate the score as a function of distance: a(s) = Re Σ_j h_j e^{i s θ_j}.
 
     Distances in tokens, any real number. Raises ValueError if h and inv_freq disagree on the number of pairs.
-    Source: equation (5) of arXiv 2306.15595. `rope.scores` gives the same numbers from q and k.
+    Source: the a(s) of theorem 2.1, arXiv 2306.15595. `rope.scores` gives the same numbers from q and k.
     """
     h, inv_freq = _coefficients(h, inv_freq)
     angles = _vector("distances", distances)[:, None] * inv_freq
     return h.real @ angles.cos().mT - h.imag @ angles.sin().mT
 
 
-def pair_products(q: Float[Tensor, "*batch head_dim"], k: Float[Tensor, "*batch head_dim"]) -> Complex[Tensor, "*batch pairs"]:
+def pair_products(
+    q: Float[Tensor, "*batch head_dim"], k: Float[Tensor, "*batch head_dim"]
+) -> Complex[Tensor, "*batch pairs"]:
     """Turn a query and a key (half-split pairing, before rotation) into h_j = q_j conj(k_j).
 
-    With distance s = query position minus key position, a(s) = Re Σ h_j e^{i s θ_j} is their dot product after rotation.
-    Raises ValueError for an odd or unequal last axis. Source: equation (5) of arXiv 2306.15595, whose pairing is interleaved.
+    With distance s = query position minus key position, a(s) = Re Σ h_j e^{i s θ_j} is their dot product after
+    rotation. Raises ValueError for an odd or unequal last axis.
+    Source: arXiv 2306.15595, whose pairing is interleaved.
     """
     if q.shape[-1] != k.shape[-1] or q.shape[-1] % 2:
-        raise ValueError(f"q ends in {q.shape[-1]} and k in {k.shape[-1]} coordinates; both need the same even head_dim")
+        raise ValueError(f"q ends in {q.shape[-1]} and k in {k.shape[-1]} numbers; both need the same even head_dim")
     return torch.complex(*HalfSplit.split(q.double())) * torch.complex(*HalfSplit.split(k.double())).conj()
 
 
@@ -78,8 +81,8 @@ def error_terms(
 ) -> Complex[Tensor, "n pairs"]:
     """Interpolation error of each rotation: g_j = e^{i o θ_j} - (1-λ) - λ e^{i spacing θ_j}, λ = o / spacing.
 
-    A score deviates from its linear interpolation by Re Σ_j h_j g_j on the interval that starts at distance 0, and by the same
-    with h_j e^{i s1 θ_j} on the one that starts at s1. Offsets o in tokens, 0 ≤ o ≤ spacing, else ValueError.
+    A score deviates from its linear interpolation by Re Σ_j h_j g_j on the interval that starts at distance 0, and by
+    the same with h_j e^{i s1 θ_j} on the one that starts at s1. Offsets o in tokens, 0 ≤ o ≤ spacing, else ValueError.
     """
     offsets, inv_freq = _offsets(offsets, spacing), _frequencies(inv_freq)
     share = (offsets / spacing)[:, None]
@@ -91,13 +94,15 @@ def error_terms(
 def printed(offsets: Float[Tensor, " n"], head_dim: int, base: float, spacing: float = 1.0) -> Float[Tensor, " n"]:
     """Theorem 2.1 as printed: d · o (spacing - o) / (8 ln c) for max|h_j| = 1. It is exceeded; do not rely on it.
 
-    Why. The proof bounds |a - a_lin| by ½ o (spacing - o) Σ θ_j² and sums θ_j² = c^{-4j/d} to (1 - c^{-2}) / (1 - c^{-4/d}).
-    It then needs 1 - c^{-4/d} ≥ 4 ln c / d and takes that from c^x ≤ 1 + x ln c at x = -4/d. But exp is convex and lies *above*
-    its tangent, c^x ≥ 1 + x ln c, so with y = 4 ln c / d: 1 - e^{-y} ≤ y and 1/(1 - e^{-y}) = 1/y + 1/2 + y/12 + … > 1/y.
-    The printed constant drops the positive rest. For d = 128, c = 10⁴ `worst_case` reaches 0.49388, this function says 0.43429.
+    Why. The proof bounds |a - a_lin| by ½ o (spacing - o) Σ θ_j² and sums the geometric series θ_j² = c^{-4j/d} to
+    (1 - c^{-2}) / (1 - c^{-4/d}). It then needs 1 - c^{-4/d} ≥ 4 ln c / d, and takes that from c^x ≤ 1 + x ln c at
+    x = -4/d. But exp is convex and lies *above* its tangent: c^x ≥ 1 + x ln c. With y = 4 ln c / d this reads
+    1 - e^{-y} ≤ y, and 1/(1 - e^{-y}) = 1/y + 1/2 + y/12 + … exceeds 1/y. The printed constant drops the positive rest.
+    For d = 128, c = 10⁴, spacing 1, `worst_case` reaches 0.49388 in the middle, where this function says 0.43429.
+    Heads above d ≈ 190 ln c and spacings of 4 and more escape by accident: there even `corrected` is far from sharp.
 
     The formula knows geometric frequencies θ_j = c^{-2j/d} only, hence head_dim d and base c instead of inv_freq.
-    Source: theorem 2.1 and appendix A of arXiv 2306.15595, with (s - s1)(s2 - s) written as o (spacing - o).
+    Source: theorem 2.1 of arXiv 2306.15595 and its proof, with (s - s1)(s2 - s) written as o (spacing - o).
     """
     check_geometry(head_dim, base, window=1)
     return head_dim / (8 * math.log(base)) * _parabola(offsets, spacing)
@@ -108,15 +113,18 @@ def corrected(
 ) -> Float[Tensor, " n"]:
     """The bound that the paper's proof does give: ½ Σ_j θ_j² · o (spacing - o) for max|h_j| = 1, any inv_freq.
 
-    e^{isθ} has second derivative of modulus θ², and linear interpolation of any f misses by at most ½ max|f''| o (spacing - o);
-    sum over pairs. For θ_j = c^{-2j/d}: Σθ_j² = (1 - c^{-2}) / (1 - c^{-4/d}) = d/(4 ln c) + 1/2 + ln c/(3d) + …
+    e^{isθ} has second derivative of modulus θ², and linear interpolation of any f misses by at most
+    ½ max|f''| o (spacing - o); sum over pairs.
+    For θ_j = c^{-2j/d}: Σθ_j² = (1 - c^{-2}) / (1 - c^{-4/d}) = d/(4 ln c) + 1/2 + ln c/(3d) + …
     Differs from theorem 2.1 of arXiv 2306.15595, which keeps the first term of that series.
     """
     return _frequencies(inv_freq).square().sum() / 2 * _parabola(offsets, spacing)
 
 
-def sharp(offsets: Float[Tensor, " n"], inv_freq: Float[Tensor, " pairs"], spacing: float = 1.0) -> Float[Tensor, " n"]:
-    """The largest deviation that any h with |h_j| ≤ 1 reaches: Σ_j |g_j(o)|; in the middle Σ_j (1 - cos(spacing θ_j / 2)).
+def sharp(
+    offsets: Float[Tensor, " n"], inv_freq: Float[Tensor, " pairs"], spacing: float = 1.0
+) -> Float[Tensor, " n"]:
+    """The largest deviation that any h with |h_j| ≤ 1 reaches: Σ_j |g_j(o)|, in the middle Σ_j (1 - cos(spacing θ_j/2)).
 
     Each pair may turn its own g_j onto the real axis, so the maximum of a sum is the sum of moduli. Not in the paper.
     """
@@ -157,7 +165,7 @@ def sampled_deviation(
     draw: Draw = unit_phases,
     chunk: int = 8192,
 ) -> Float[Tensor, " n"]:
-    """Largest |a - a_lin| at each offset over `draws` random h: a lower estimate of `sharp`, and a test of any claimed bound.
+    """Largest |a - a_lin| at each offset over random h: a lower estimate of `sharp`, and a test of any claimed bound.
 
     `draw(generator, draws, pairs)` makes complex (draws, pairs). At most `chunk` draws are held at once.
     Raises ValueError for draws or chunk below 1.
@@ -175,15 +183,16 @@ def sampled_deviation(
 def abel_sum(distances: Float[Tensor, " n"], inv_freq: Float[Tensor, " pairs"]) -> Float[Tensor, " n"]:
     """B(s) = Σ_{k=1..pairs} |Σ_{j<k} e^{i s θ_j}| of the extrapolation bound |a(s)| ≤ largest_step(h) · B(s).
 
-    Summation by parts with h_pairs = 0. B(0) = pairs (pairs + 1) / 2, its largest value; it falls with s and knows no window.
-    Source: RoFormer (arXiv 2104.09864) section 3.4.3, as used in section 2.3 of arXiv 2306.15595; there B(s) ≥ d is numerical.
+    Summation by parts with h_pairs = 0. B(0) = pairs (pairs + 1) / 2 is its largest value; it tends downwards with s
+    and knows no window. Source: RoFormer (arXiv 2104.09864) section 3.4.3, as used in arXiv 2306.15595, which finds
+    B(s) ≥ d numerically.
     """
     angles = _vector("distances", distances)[:, None] * _frequencies(inv_freq)
     return torch.polar(torch.ones_like(angles), angles).cumsum(-1).abs().sum(-1)
 
 
 def largest_step(h: Complex[Tensor, "*batch pairs"]) -> Float[Tensor, "*batch"]:
-    """max_j |h_j - h_{j+1}| with h_pairs = 0, the factor in front of `abel_sum`; the paper replaces it by 2 max|h_j|."""
+    """max_j |h_j - h_{j+1}| with h_pairs = 0: the factor before `abel_sum`, which the paper replaces by 2 max|h_j|."""
     return torch.diff(h, append=torch.zeros_like(h[..., :1])).abs().amax(-1).double()
 
 
@@ -198,14 +207,16 @@ def typical(h: Complex[Tensor, "*batch pairs"]) -> Float[Tensor, "*batch"]:
 
 
 class LeastSquaresSolver(Protocol):
-    """Anything with solve(design, targets): the (columns,) coefficients that make design @ coefficients close to targets."""
+    """Anything with `solve`: the coefficients that bring design @ coefficients close to targets."""
 
-    def solve(self, design: Float[Tensor, "rows columns"], targets: Float[Tensor, " rows"]) -> Float[Tensor, " columns"]: ...
+    def solve(
+        self, design: Float[Tensor, "rows columns"], targets: Float[Tensor, " rows"]
+    ) -> Float[Tensor, " columns"]: ...
 
 
 @dataclass(frozen=True)
 class NormalEquations:
-    """Solve (XᵀX + ridge·I) w = Xᵀy in `dtype`. Squares the condition number: cheap, and what Figure 2 of 2306.15595 does.
+    """Solve (XᵀX + ridge·I) w = Xᵀy in `dtype`: cheap, squares the condition number, and is what Figure 2 does.
 
     `ridge` ≥ 0 is the weight of |w|² beside the squared error; negative or not finite raises ValueError.
     """
@@ -219,7 +230,9 @@ class NormalEquations:
         if not (math.isfinite(self.ridge) and self.ridge >= 0):
             raise ValueError(f"ridge {self.ridge} must be a finite number ≥ 0; 0 means no ridge")
 
-    def solve(self, design: Float[Tensor, "rows columns"], targets: Float[Tensor, " rows"]) -> Float[Tensor, " columns"]:
+    def solve(
+        self, design: Float[Tensor, "rows columns"], targets: Float[Tensor, " rows"]
+    ) -> Float[Tensor, " columns"]:
         design, targets = design.to(self.dtype), targets.to(self.dtype)
         gram = design.mT @ design
         gram.diagonal().add_(self.ridge)
@@ -228,9 +241,9 @@ class NormalEquations:
 
 @dataclass(frozen=True)
 class LeastSquares:
-    """Minimise |Xw - y|² through the singular values of X in float64, keeping every direction above `cutoff` × the largest.
+    """Minimise |Xw - y|² by the singular values of X in float64, keeping directions above `cutoff` × the largest.
 
-    The default cutoff is rounding's own, float64 epsilon × rows (numpy's `lstsq` uses the same); 0 keeps all directions, also
+    The default cutoff is rounding's own, float64 epsilon × rows (as numpy's `lstsq`); 0 keeps all directions, also
     those that only rounding separates from zero. Negative or ≥ 1 raises ValueError.
     """
 
@@ -240,7 +253,9 @@ class LeastSquares:
         if self.cutoff is not None and not 0 <= self.cutoff < 1:
             raise ValueError(f"cutoff {self.cutoff} must lie in [0, 1); it is a share of the largest singular value")
 
-    def solve(self, design: Float[Tensor, "rows columns"], targets: Float[Tensor, " rows"]) -> Float[Tensor, " columns"]:
+    def solve(
+        self, design: Float[Tensor, "rows columns"], targets: Float[Tensor, " rows"]
+    ) -> Float[Tensor, " columns"]:
         left, singular, right = torch.linalg.svd(design.double(), full_matrices=False)
         cutoff = max(design.shape) * torch.finfo(torch.float64).eps if self.cutoff is None else self.cutoff
         keep = singular > cutoff * singular[0]
@@ -258,8 +273,8 @@ def fit_scores(
 ) -> Complex[Tensor, " pairs"]:
     """Fit h so that a(s) follows `targets` at s = 0 … window-1 (window = len(targets)), by the given solver object.
 
-    Source: Figure 2 and appendix C.1 of arXiv 2306.15595 (window 2048, targets of N(0, 1), normal equations without ridge).
-    The design matrix is singular to rounding, so without ridge the fit beyond the window shows the arithmetic used.
+    Source: Figure 2 of arXiv 2306.15595 and the script in its appendix (window 2048, targets of N(0, 1), no ridge).
+    The design matrix is singular to rounding: without ridge, the size beyond the window shows the arithmetic used.
     """
     targets = _vector("targets", targets)
     design = design_matrix(torch.arange(len(targets), dtype=torch.float64), inv_freq)
@@ -268,7 +283,7 @@ def fit_scores(
 
 @dataclass(frozen=True)
 class FitSizes:
-    """Sizes of a fitted score: max|a| at the fitted distances, on a fine grid between them, in [window, 2·window), and max|h|."""
+    """Sizes of a fitted score: max|a| at the fitted distances, on a grid between them and beyond them; max|h|."""
 
     inside: float
     between: float
@@ -288,7 +303,12 @@ def evaluate(
     whole = scores(h, torch.arange(2 * window, dtype=torch.float64), inv_freq).abs()
     grid = torch.arange((window - 1) * fine + 1, dtype=torch.float64) / fine
     between = scores(h, grid, inv_freq).abs()
-    return FitSizes(whole[:window].max().item(), between.max().item(), whole[window:].max().item(), h.abs().max().item())
+    return FitSizes(
+        inside=whole[:window].max().item(),
+        between=between.max().item(),
+        beyond=whole[window:].max().item(),
+        coefficient=h.abs().max().item(),
+    )
 
 
 def _parabola(offsets: Tensor, spacing: float) -> Tensor:
@@ -309,7 +329,7 @@ def _offsets(offsets: Tensor, spacing: float) -> Tensor:
 
 def _check_spacing(spacing: float) -> None:
     if not (math.isfinite(spacing) and spacing > 0):
-        raise ValueError(f"spacing {spacing} must be a finite number of tokens above 0; neighbouring tokens have spacing 1")
+        raise ValueError(f"spacing {spacing} must be a finite number of tokens above 0; neighbours have spacing 1")
 
 
 def _vector(name: str, values: Tensor) -> Tensor:
@@ -329,7 +349,7 @@ def _coefficients(h: Tensor, inv_freq: Tensor) -> tuple[Tensor, Tensor]:
     inv_freq = _frequencies(inv_freq)
     if not h.is_complex() or h.shape[-1] != len(inv_freq):
         raise ValueError(
-            f"h has shape {tuple(h.shape)} and dtype {h.dtype}; give one complex number per pair, last axis {len(inv_freq)} "
-            "(bounds.pair_products makes it from q and k)"
+            f"h has shape {tuple(h.shape)} and dtype {h.dtype}; give one complex number per pair, last axis "
+            f"{len(inv_freq)} (bounds.pair_products makes it from q and k)"
         )
     return h.to(torch.complex128), inv_freq
