@@ -15,7 +15,7 @@ from plotly.subplots import make_subplots
 
 from clexlab import frequencies
 from clexlab.figures import style
-from clexlab.figures.panels import factor_grid, guide, joined, note, numbers
+from clexlab.figures.panels import factor_grid, joined, legend_below, level, numbers
 from clexlab.figures.scaling import over_factors, require_pair, require_paths
 from clexlab.scaling import CLEX, Path
 
@@ -36,12 +36,11 @@ def slice_velocity(path: Path, pair: int, factor: float, states: np.ndarray) -> 
     """
     if not isinstance(path, CLEX):
         return np.full(len(states), log_velocity(path, np.array([factor]))[0, pair])
-    start = path.inv_freq(1.0, dtype=torch.float64).detach().log()
-    z = path.inv_freq(float(factor), dtype=torch.float64).detach().log().repeat(len(states), 1)
-    z[:, pair] = start[pair] + torch.as_tensor(states)
     with torch.no_grad():
-        rows = [numbers(path.rate(float(factor), row))[pair] for row in z]
-    return factor * np.array(rows)
+        z = path.inv_freq(float(factor), dtype=torch.float64).log().repeat(len(states), 1)
+        z[:, pair] = math.log(path.inv_freq(1.0)[pair]) + torch.as_tensor(states)
+        weight = next(path.field.parameters())
+        return factor * numbers(path.rate(float(factor), z.to(weight)))[:, pair]
 
 
 def arrows(path: Path, pair: int, factors: np.ndarray, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -59,7 +58,7 @@ def arrows(path: Path, pair: int, factors: np.ndarray, states: np.ndarray) -> tu
 
 def arrow_trace(x: np.ndarray, y: np.ndarray) -> go.Scatter:
     """Arrows drawn by one trace: a shaft from tail to head, and a marker on the head that points along it."""
-    marker = dict(symbol="arrow", angleref="previous", size=np.tile([0, 7, 0], len(x) // 3), color=style.NEUTRAL)
+    marker = dict(symbol="arrow", angleref="previous", size=np.tile([0, 9, 0], len(x) // 3), color=style.NEUTRAL)
     line = dict(color=style.NEUTRAL, width=1)
     return go.Scatter(x=x, y=y, mode="lines+markers", marker=marker, line=line, name="velocity field", hoverinfo="skip")
 
@@ -67,8 +66,8 @@ def arrow_trace(x: np.ndarray, y: np.ndarray) -> go.Scatter:
 def phase_portrait(path: Path, pair: int, max_factor: float = 16.0, others: Sequence[Path] = ()) -> go.Figure:
     """The flow of one pair: its state ln θ(t)/θ(1) against t, the velocity field as arrows, the trajectory from 0.
 
-    The thick line is `path`, the thin grey ones start elsewhere and follow the same field, `others` are drawn beside it for
-    comparison. Arrows that change along a vertical line mean that the velocity depends on the state: only CLEX does that.
+    The thick line is `path`; `others` are drawn beside it for comparison. Arrows that change along a vertical line mean that
+    the velocity depends on the state: only CLEX does that.
     Raises ValueError for a pair the head does not have and for a factor a path refuses.
     """
     require_paths([path, *others])
@@ -82,6 +81,8 @@ def phase_portrait(path: Path, pair: int, max_factor: float = 16.0, others: Sequ
         line = style.line(index, width=2 if index else 4)
         figure.add_scatter(x=factors, y=curve, mode="lines", line=line, name=each.title, hovertemplate="t = %{x:.3~g}: %{y:.3f}")
     figure.update_layout(xaxis=style.log2_axis(T_AXIS), yaxis=dict(title=f"{Z_AXIS}, pair {pair}", range=[low, high]))
+    figure.update_xaxes(range=[-0.01, math.log10(max_factor)])
+    legend_below(figure)
     return figure
 
 
@@ -103,6 +104,7 @@ def flow_lines(path: Path, max_factor: float = 16.0) -> go.Figure:
         xaxis=style.log2_axis(T_AXIS),
         yaxis=dict(title="wavelength (tokens)", type="log", dtick=1, exponentformat="power"),
     )
+    legend_below(figure)
     return figure
 
 
@@ -117,7 +119,7 @@ def velocity_fields(paths: Sequence[Path], max_factor: float = 16.0, columns: in
     titles = [f"<b>{path.title}</b>" for path in paths]
     figure = make_subplots(
         rows=rows, cols=columns, subplot_titles=titles, shared_xaxes=True, shared_yaxes=True,
-        horizontal_spacing=0.02, vertical_spacing=0.12,
+        horizontal_spacing=0.035, vertical_spacing=0.12,
     )  # fmt: skip
     hover = "t = %{x:.3~g}, pair %{y}: %{z:.3f}"
     for index, path in enumerate(paths):
@@ -127,10 +129,10 @@ def velocity_fields(paths: Sequence[Path], max_factor: float = 16.0, columns: in
     bar = dict(title="d ln θ / d ln t", thickness=14)
     figure.update_layout(template=style.TEMPLATE, height=90 + 230 * rows, coloraxis=dict(colorscale="Cividis", colorbar=bar))
     figure.update_xaxes(type="log", dtick=math.log10(4), range=[0, math.log10(max_factor)], showgrid=False)
-    figure.update_yaxes(showgrid=False)
+    figure.update_yaxes(showgrid=False, range=[-0.5, paths[0].pairs - 0.5])
     figure.update_xaxes(title="factor t", row=rows)
     figure.update_yaxes(title="pair j", col=1)
-    figure.update_annotations(font_size=13)
+    figure.update_annotations(font_size=14)
     return figure
 
 
@@ -165,6 +167,7 @@ def convergence(steps: Sequence[float], errors: Mapping[str, Sequence[float]]) -
             x=sizes, y=measured, mode="markers", marker=marker, name=f"{name}: order {order:.2f}", hovertemplate=hover
         )
     figure.update_layout(xaxis=style.log2_axis("step in ln t"), yaxis=error_axis())
+    legend_below(figure)
     return figure
 
 
@@ -181,7 +184,7 @@ def solver_error(counts: Sequence[int], errors: Sequence[float], tolerance: floa
     figure = style.figure(f"Solver error: {words}", height=400)
     look = style.line(0)
     figure.add_scatter(x=list(counts), y=measured, mode="lines+markers", line=look, hovertemplate="%{x} steps: %{y:.2e}")
-    figure.add_hline(y=tolerance, line=guide(), annotation=note(f"{tolerance:g}"))
+    level(figure, tolerance, f"{tolerance:g}")
     figure.update_layout(xaxis=style.log2_axis("steps from 1 to t (even in ln t)"), yaxis=error_axis(), showlegend=False)
     return figure
 

@@ -42,11 +42,21 @@ def row(titles: Sequence[str], height: int = 400, spacing: float = 0.1) -> go.Fi
     return figure
 
 
-def note(text: str) -> dict:
-    """A small grey label for a guide line."""
-    return dict(text=text, font=dict(size=11, color=style.NEUTRAL))
-
-
 def guide(dash: str = "dash") -> dict:
     """The thin grey line of a limit or a reference."""
     return dict(color=style.NEUTRAL, width=1, dash=dash)
+
+
+def level(figure: go.Figure, y: float, label: str, dash: str = "dash", panel: int = 1) -> None:
+    """A labelled horizontal guide at `y` on the logarithmic y axis of a panel (counted from 1)."""
+    axis = "" if panel == 1 else str(panel)
+    where = dict(xref=f"x{axis} domain", yref=f"y{axis}")
+    figure.add_shape(type="line", x0=0, x1=1, y0=y, y1=y, line=guide(dash), **where)
+    # Shapes take the value itself on a logarithmic axis, annotations its logarithm.
+    text = dict(text=label, font=dict(size=11, color=style.NEUTRAL), showarrow=False)
+    figure.add_annotation(x=0.01, y=float(np.log10(y)), xanchor="left", yanchor="bottom", **text, **where)
+
+
+def legend_below(figure: go.Figure) -> None:
+    """The legend at the very bottom, where no axis title can meet it."""
+    figure.update_layout(legend=dict(orientation="h", yref="container", y=0, yanchor="bottom", x=0, itemwidth=44), margin=dict(b=92))

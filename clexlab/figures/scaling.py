@@ -12,7 +12,7 @@ import torch
 
 from clexlab import frequencies
 from clexlab.figures import style
-from clexlab.figures.panels import factor_grid, guide, note, numbers, row
+from clexlab.figures.panels import factor_grid, guide, legend_below, level, numbers, row
 from clexlab.scaling import Path
 
 
@@ -50,11 +50,14 @@ def scaling_curves(paths: Sequence[Path], factor: float) -> go.Figure:
         hover = "pair %{x}: %{y:.4~g}"
         figure.add_scatter(x=pairs, y=wavelengths, hovertemplate=hover + " tokens", **look, row=1, col=1)
         figure.add_scatter(x=pairs, y=numbers(path.ratio(factor)), hovertemplate=hover, showlegend=False, **look, row=1, col=2)
-    add_window_lines(figure, window, factor)
-    figure.add_hline(y=1 / factor, line=guide(), annotation=note("1/t"), row=1, col=2)
+    level(figure, window, f"window {window:,} tokens", "solid")
+    if factor > 1:
+        level(figure, window * factor, f"t · window = {window * factor:,.0f}")
+        level(figure, 1 / factor, "1/t", panel=2)
     figure.update_xaxes(title="pair j")
     figure.update_yaxes(title="wavelength (tokens)", type="log", exponentformat="power", dtick=1, col=1)
     figure.update_yaxes(style.log2_axis("θ(t) / θ(1)"), col=2)
+    legend_below(figure)
     return figure
 
 
@@ -80,17 +83,10 @@ def curves_over_factor(paths: Sequence[Path], pair: int, max_factor: float = 16.
         )
     figure.add_scatter(x=factors, y=1 / factors, mode="lines", name="1/t", line=guide(), hoverinfo="skip")
     figure.update_layout(xaxis=style.log2_axis("factor t = length / window"), yaxis=style.log2_axis("θ(t) / θ(1)"))
+    legend_below(figure)
     return figure
 
 
 def over_factors(path: Path, factors: np.ndarray) -> np.ndarray:
     """θ(t)/θ(1) of one path on a grid of factors: (factors, pairs), float64."""
     return numbers(path.ratio(torch.as_tensor(factors, dtype=torch.float64)))
-
-
-def add_window_lines(figure: go.Figure, window: int, factor: float, col: int = 1) -> None:
-    """The trained window as a solid line and the wanted length as a dashed one, both labelled in tokens."""
-    for length, dash in ((window, "solid"), (window * factor, "dash")):
-        label = note(f"{length:,.0f} tokens")
-        figure.add_hline(y=length, line=guide(dash), annotation=label, annotation_position="top left", row=1, col=col)
-
