@@ -1,0 +1,116 @@
+"""Lesson 04: for each check its solution and planted mistakes with the words the printed verdict must hold."""
+
+import math
+
+import torch
+
+from clexlab.exercises import lesson04 as lesson
+
+
+def exponents(head_dim):
+    return torch.arange(0, head_dim, 2) / head_dim
+
+
+def base_times_factor(head_dim, base, factor):
+    return (base * factor) ** -exponents(head_dim)
+
+
+def half_exponent(head_dim, base, factor):
+    return base ** -exponents(head_dim) * factor ** (-torch.arange(head_dim // 2) / (head_dim - 2))
+
+
+def power_upside_down(head_dim, base, factor):
+    return (base * factor ** ((head_dim - 2) / head_dim)) ** -exponents(head_dim)
+
+
+def counted_from_one(head_dim, base, factor):
+    return base ** -exponents(head_dim) * factor ** (-2 * torch.arange(1, head_dim // 2 + 1) / (head_dim - 2))
+
+
+def interpolation(head_dim, base, factor):
+    return base ** -exponents(head_dim) / factor
+
+
+def only_right_at_four(head_dim, base, factor):
+    return lesson.solution_ntk(head_dim, base, 4.0)
+
+
+def ramp(head_dim, base, window, slow, fast, low=math.floor, high=math.ceil, clip=True):
+    index = lambda turns: head_dim * math.log(window / (2 * math.pi * turns)) / (2 * math.log(base))  # noqa: E731
+    start, end = low(index(fast)), high(index(slow))
+    share = 1 - (torch.arange(head_dim // 2) - start) / (end - start)
+    return share.clamp(0, 1) if clip else share
+
+
+def paper_ramp(head_dim, base, window, slow, fast):
+    turns = window * base ** -exponents(head_dim) / (2 * math.pi)
+    return ((turns - slow) / (fast - slow)).clamp(0, 1)
+
+
+def same(value):
+    return value
+
+
+CONFIG = lesson.solution_rope_parameters()
+
+CASES = [
+    (
+        lesson.check_ntk,
+        lesson.solution_ntk,
+        [
+            (base_times_factor, "t^(d/(d-2))"),
+            (half_exponent, "half the exponent"),
+            (power_upside_down, "not (d-2)/d"),
+            (counted_from_one, "counted from 0"),
+            (interpolation, "Position Interpolation"),
+            (lambda head_dim, base, factor: base ** -exponents(head_dim), "factor is not used"),
+            (only_right_at_four, "factor 1 must change nothing"),
+            (lambda head_dim: head_dim, "the function raised"),
+        ],
+    ),
+    (
+        lesson.check_needed_scale,
+        lesson.solution_needed_scale,
+        [
+            (lambda pair, head_dim, factor: factor, "the factor itself"),
+            (lambda pair, head_dim, factor: 2 * factor - 1, "rule of thumb"),
+            (lambda pair, head_dim, factor: factor ** (2 * pair / (head_dim - 2)), "upside down"),
+            (lambda pair, head_dim, factor: factor ** (head_dim / (2 * pair)), "not 2j/d"),
+            (lambda pair, head_dim, factor: factor ** ((head_dim - 2) / 92), "last pair needs exactly"),
+        ],
+    ),
+    (
+        lesson.check_ramp,
+        lesson.solution_ramp,
+        [
+            (lambda *geometry: 1 - ramp(*geometry), "reversed"),
+            (paper_ramp, "the paper's ramp"),
+            (lambda *geometry: ramp(*geometry, low=same, high=same), "the code rounds"),
+            (lambda *geometry: ramp(*geometry, clip=False), "clip"),
+            (lambda *geometry: torch.tensor([1, 0.75, 0.5, 0.25, 0, 0, 0, 0]), "64 values"),
+        ],
+    ),
+    (
+        lesson.check_logit_factor,
+        lesson.solution_logit_factor(),
+        [
+            (0.1 * math.log(16) + 1, "gets it twice"),
+            ((0.1 * math.log(16) + 1) ** 4, "too often"),
+            ((0.1 * math.log(16) + 1) ** -2, "upside down"),
+            (0.2 * math.log(16) + 1, "square the whole sum"),
+            (16.0, "multiplies cos and sin"),
+        ],
+    ),
+    (
+        lesson.check_rope_parameters,
+        CONFIG,
+        [
+            ({**CONFIG, "factor": 65_536}, "wanted length / trained window"),
+            ({**CONFIG, "original_max_position_embeddings": 65_536}, "never the extended length"),
+            ({key: CONFIG[key] for key in CONFIG if key != "rope_theta"}, "takes 10 000"),
+            ({**CONFIG, "rope_type": "dynamic"}, "the key that names the method"),
+            ({**CONFIG, "beta": 32}, "does not know beta"),
+            (8.0, "is a Python dictionary"),
+        ],
+    ),
+]
