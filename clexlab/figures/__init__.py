@@ -10,7 +10,7 @@ _HOMES = {
     "scaling": ("scaling_curves", "curves_over_factor"),
     "dynamics": ("phase_portrait", "flow_lines", "velocity_fields", "convergence", "solver_error"),
     "spectrum": (),
-    "bounds": (),
+    "bounds": ("deviation_bounds", "extrapolation_bounds", "score_curves", "fitted_score", "fit_sizes"),
     "rotation": (),
     "style": (),
     "panels": (),

@@ -15,7 +15,7 @@ from clexlab import bounds
 from clexlab.figures import style
 from clexlab.figures.panels import guide, legend_below, numbers, row
 
-SYMBOLS = ("circle", "square", "diamond", "x")
+SYMBOLS = ("circle-open", "square-open", "diamond-open", "x-open")
 
 
 def deviation_bounds(
@@ -133,7 +133,7 @@ def fit_sizes(sizes: Mapping[str, bounds.FitSizes], title: str = "") -> go.Figur
     }
     for index, (name, attribute) in enumerate(measures.items()):
         values = [getattr(size, attribute) for size in sizes.values()]
-        marker = dict(size=10, color=style.COLOURS[index], symbol=SYMBOLS[index])
+        marker = dict(size=11, color=style.COLOURS[index], symbol=SYMBOLS[index], line=dict(width=2))
         hover = "%{y}: %{x:.3g}"
         figure.add_scatter(x=values, y=list(sizes), mode="markers", name=name, marker=marker, hovertemplate=hover)
     figure.update_xaxes(title="size (targets have standard deviation 1)", type="log", exponentformat="power")
