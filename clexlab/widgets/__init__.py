@@ -4,7 +4,10 @@ Frequencies and rotations are computed in the page (no kernel round trip); the o
 the kernel. `WIDGETS` lists all of them.
 """
 
+from clexlab.widgets.frequency import FrequencyExplorer
 from clexlab.widgets.safely import ErrorNotice, safely
 from clexlab.widgets.theme import ThemeWatcher
 
-__all__ = ["ErrorNotice", "ThemeWatcher", "safely"]
+WIDGETS = (FrequencyExplorer,)
+
+__all__ = ["WIDGETS", "ErrorNotice", "FrequencyExplorer", "ThemeWatcher", "safely"]

@@ -1,0 +1,94 @@
+"""What the kernel-side explorers share: controls left, one plotly figure right, a sentence with the finding, errors in view.
+
+One figure with several panels rather than several figures: every FigureWidget loads its own 5 MB of plotly. Redraws change
+the data of a few traces inside one `batch_update`; the layout is touched when the theme or the model changes.
+"""
+
+from collections.abc import Callable, Mapping
+
+import ipywidgets
+import plotly.graph_objects as go
+
+from clexlab import presets
+from clexlab.figures import style
+from clexlab.frequencies import Geometry
+from clexlab.widgets.safely import ErrorNotice, safely
+from clexlab.widgets.theme import ThemeWatcher
+
+CONFIG = {"displayModeBar": False, "responsive": True}
+LABEL = {"description_width": "104px"}
+WIDE = {"width": "100%"}
+
+
+def control(name: str) -> property:
+    """An attribute of an explorer that reads and sets the control of this name, as a hand on the slider would."""
+
+    def read(explorer: "Explorer") -> object:
+        return explorer.controls[name].value
+
+    def write(explorer: "Explorer", value: object) -> None:
+        explorer.controls[name].value = value
+
+    return property(read, write, doc=f"The value of the control {name!r}.")
+
+
+class Explorer(ipywidgets.Box):
+    """A row of controls and figure that wraps where the notebook is narrow, follows Lab's theme and shows its own errors.
+
+    Subclasses build `controls` (name → ipywidget) and a figure, and connect callbacks with `listen`.
+    """
+
+    def __init__(self, title: str, controls: Mapping[str, ipywidgets.Widget], figure: go.Figure) -> None:
+        self.controls = dict(controls)
+        self.sentence, self.notice, self.theme = ipywidgets.HTML(), ErrorNotice(), ThemeWatcher()
+        self.figure = go.FigureWidget(figure)
+        self.figure._config = CONFIG
+        heading = ipywidgets.HTML(f'<div style="font-size: 15px; font-weight: 600; padding: 2px 0 4px">{title}</div>')
+        rows = [heading, *self.controls.values(), self.sentence, self.notice, self.theme]
+        self.panel = ipywidgets.VBox(rows, layout=dict(flex="0 1 320px", min_width="280px", padding="0 8px 0 0"))
+        self.right = ipywidgets.VBox([self.figure], layout=dict(flex="1 1 560px", min_width="0"))
+        super().__init__([self.panel, self.right], layout=dict(flex_flow="row wrap", align_items="center", width="100%"))
+        self.add_class("clexlab-explorer")
+        self.theme.follow(safely(self._wear, self.notice))
+
+    def _wear(self, dark: bool) -> None:
+        self.figure.layout.template = style.DARK if dark else style.LIGHT
+
+    def listen(self, callback: Callable[[], None], *names: str) -> None:
+        """Call `callback` when one of these controls moves; what it raises is shown under the controls."""
+        guarded = safely(callback, self.notice)
+        for name in names:
+            self.controls[name].observe(lambda change: guarded(), "value")
+
+    def say(self, sentence: str) -> None:
+        """Show the finding, and tell screen readers that it changed."""
+        self.sentence.value = f'<div role="status" style="line-height: 1.5; padding-top: 4px">{sentence}</div>'
+
+
+def models(value: str, extra: tuple[str, ...] = ()) -> ipywidgets.Dropdown:
+    """The drop-down of real models; `extra` are further entries at its end."""
+    names = [geometry.name for geometry in presets.PRESETS]
+    return ipywidgets.Dropdown(options=[*names, *extra], value=value, description="model", style=LABEL, layout=WIDE)
+
+
+def describe(geometry: Geometry) -> str:
+    """A model's geometry in words, with where the numbers are published as a tooltip."""
+    words = f"{geometry.head_dim} rotary dimensions, base {geometry.base:,.0f}, window {geometry.window:,} tokens"
+    return f'<span title="{geometry.source}">{words}</span>'
+
+
+def choices(name: str, options: list, value: object) -> ipywidgets.Dropdown:
+    """A labelled drop-down."""
+    return ipywidgets.Dropdown(options=options, value=value, description=name, style=LABEL, layout=WIDE)
+
+
+def log_slider(name: str, low: float, high: float, step: float, value: float, base: float = 2.0) -> ipywidgets.FloatLogSlider:
+    """A slider whose steps are equal factors: from base^low to base^high."""
+    return ipywidgets.FloatLogSlider(
+        value=value, base=base, min=low, max=high, step=step, description=name, readout_format=".4~g", style=LABEL, layout=WIDE
+    )
+
+
+def steps_slider(name: str, options: list, value: object) -> ipywidgets.SelectionSlider:
+    """A slider over a list of values."""
+    return ipywidgets.SelectionSlider(options=options, value=value, description=name, style=LABEL, layout=WIDE)
