@@ -33,19 +33,28 @@ def require_pair(path: Path, pair: int) -> None:
         raise ValueError(f"pair is {pair}; a head of rotary dimension {path.head_dim} has pairs 0 to {path.head_dim // 2 - 1}")
 
 
-def scaling_curves(paths: Sequence[Path], factor: float) -> go.Figure:
+def labels_of(paths: Sequence[Path], names: Sequence[str]) -> Sequence[str]:
+    """Legend entries: the methods' titles, or one given name a path, for variants of one method."""
+    if names and len(names) != len(paths):
+        raise ValueError(f"{len(names)} names for {len(paths)} paths; give one name a path, or none")
+    return names or [path.title for path in paths]
+
+
+def scaling_curves(paths: Sequence[Path], factor: float, names: Sequence[str] = ()) -> go.Figure:
     """What each method does to every pair at one factor: the wavelength λ_j(t) in tokens, and the ratio θ_j(t)/θ_j(1).
 
     Left: 2π/θ_j(t) with the trained window (solid) and the wanted length t·window (dashed); a curve above the solid line
     belongs to pairs that never complete a turn in training. Right: the ratio, 1 = untouched, 1/t = fully interpolated.
+    `names` replace the titles in the legend, for variants of one method.
     Raises ValueError without paths, for mixed geometries, and for a factor a path refuses.
     """
     require_paths(paths)
+    labels = labels_of(paths, names)
     window = paths[0].window
     figure = row(("Wavelength per pair", f"What is left of θ at t = {factor:g}"), spacing=0.12)
     pairs = np.arange(paths[0].head_dim // 2)
     for index, path in enumerate(paths):
-        look = dict(mode="lines", line=style.line(index), name=path.title, legendgroup=path.name + str(index))
+        look = dict(mode="lines", line=style.line(index), name=labels[index], legendgroup=str(index))
         wavelengths = numbers(frequencies.wavelengths(path.inv_freq(factor)))
         hover = "pair %{x}: %{y:.4~g}"
         figure.add_scatter(x=pairs, y=wavelengths, hovertemplate=hover + " tokens", **look, row=1, col=1)
@@ -61,14 +70,16 @@ def scaling_curves(paths: Sequence[Path], factor: float) -> go.Figure:
     return figure
 
 
-def curves_over_factor(paths: Sequence[Path], pair: int, max_factor: float = 16.0) -> go.Figure:
+def curves_over_factor(paths: Sequence[Path], pair: int, max_factor: float = 16.0, names: Sequence[str] = ()) -> go.Figure:
     """One pair while the text grows: θ_j(t)/θ_j(1) for 1 ≤ t ≤ max_factor, every method one curve.
 
     The dashed line is 1/t: on it the pair reaches, at length t·window, exactly the largest angle it met in training.
-    Above it the angles are new. Raises ValueError for a pair the head does not have and for a factor a path refuses.
+    Above it the angles are new. `names` replace the titles in the legend.
+    Raises ValueError for a pair the head does not have and for a factor a path refuses.
     """
     require_paths(paths)
     require_pair(paths[0], pair)
+    labels = labels_of(paths, names)
     factors = factor_grid(max_factor)
     wavelength = float(frequencies.wavelengths(paths[0].inv_freq(1.0))[pair])
     figure = style.figure(f"Pair {pair}: one turn takes {wavelength:,.4g} tokens at t = 1", height=400)
@@ -77,7 +88,7 @@ def curves_over_factor(paths: Sequence[Path], pair: int, max_factor: float = 16.
             x=factors,
             y=over_factors(path, factors)[:, pair],
             mode="lines",
-            name=path.title,
+            name=labels[index],
             line=style.line(index),
             hovertemplate="t = %{x:.3~g}: %{y:.4~g}",
         )
