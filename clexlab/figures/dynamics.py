@@ -29,18 +29,20 @@ def log_velocity(path: Path, factors: np.ndarray) -> np.ndarray:
     return factors[:, None] * numbers(path.velocity(grid, dtype=torch.float64))
 
 
-def slice_velocity(path: Path, pair: int, factor: float, states: np.ndarray) -> np.ndarray:
-    """d ln θ_pair / d ln t at `states` = ln θ_pair/θ_pair(1), all other pairs on the path: (states,).
+def slice_velocity(path: Path, pair: int, factors: np.ndarray, states: np.ndarray) -> np.ndarray:
+    """d ln θ_pair / d ln t at every factor and state = ln θ_pair/θ_pair(1), all other pairs on the path: (factors, states).
 
-    A closed form gives one number for all states. CLEX does not: its field sees the whole state.
+    A closed form gives one number for all states of a factor. CLEX does not: its field sees the whole state.
     """
     if not isinstance(path, CLEX):
-        return np.full(len(states), log_velocity(path, np.array([factor]))[0, pair])
+        return np.repeat(log_velocity(path, factors)[:, [pair]], len(states), axis=1)
+    grid = torch.as_tensor(factors, dtype=torch.float64)
     with torch.no_grad():
-        z = path.inv_freq(float(factor), dtype=torch.float64).log().repeat(len(states), 1)
-        z[:, pair] = math.log(path.inv_freq(1.0)[pair]) + torch.as_tensor(states)
+        z = path.inv_freq(grid, dtype=torch.float64).log()[:, None].repeat(1, len(states), 1)
+        z[..., pair] = math.log(path.inv_freq(1.0)[pair]) + torch.as_tensor(states)
         weight = next(path.field.parameters())
-        return factor * numbers(path.rate(float(factor), z.to(weight)))[:, pair]
+        rate = path.rate(grid.repeat_interleave(len(states)), z.flatten(0, 1).to(weight))
+    return factors[:, None] * numbers(rate)[:, pair].reshape(len(factors), len(states))
 
 
 def arrows(path: Path, pair: int, factors: np.ndarray, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -49,7 +51,7 @@ def arrows(path: Path, pair: int, factors: np.ndarray, states: np.ndarray) -> tu
     All arrows cover the same stretch of ln t, so the slope of an arrow is the velocity there.
     """
     reach = 0.55 * math.log(factors[-1] / factors[0]) / (len(factors) - 1)
-    slopes = np.stack([slice_velocity(path, pair, factor, states) for factor in factors])
+    slopes = slice_velocity(path, pair, factors, states)
     x = np.stack([factors, factors * math.exp(reach), np.full_like(factors, np.nan)], axis=-1)
     x = np.broadcast_to(x[:, None, :], (*slopes.shape, 3))
     y = np.stack([np.broadcast_to(states, slopes.shape), states + reach * slopes, np.full_like(slopes, np.nan)], axis=-1)
