@@ -9,7 +9,7 @@ import importlib
 _HOMES = {
     "scaling": ("scaling_curves", "curves_over_factor"),
     "dynamics": ("phase_portrait", "flow_lines", "velocity_fields", "convergence", "solver_error"),
-    "spectrum": (),
+    "spectrum": ("wavelengths_against_window", "turns_in_training", "circle_coverage", "phase_coverage", "models_compared"),
     "bounds": ("deviation_bounds", "extrapolation_bounds", "score_curves", "fitted_score", "fit_sizes"),
     "rotation": (),
     "style": (),
