@@ -123,7 +123,8 @@ class Path(metaclass=_Options):
         """The factor as float64 on the CPU; ValueError unless every value is finite, ≥ 1 and within the path's limit."""
         if isinstance(factor, bool) or not isinstance(factor, (int, float, Tensor)):
             raise ValueError(f"factor is {factor!r}; pass a number or a one-dimensional tensor of numbers")
-        t = torch.as_tensor(factor).detach().to("cpu", torch.float64)
+        exact = factor if isinstance(factor, Tensor) else torch.tensor(float(factor), dtype=torch.float64)
+        t = exact.detach().to("cpu", torch.float64)
         if t.ndim > 1 or t.numel() == 0:
             raise ValueError(f"factor has shape {tuple(t.shape)}; pass a number or a one-dimensional tensor of numbers")
         bad = t[~(torch.isfinite(t) & (t >= 1) & (t <= self.limit))]
