@@ -33,12 +33,12 @@ class LessonFailed(RuntimeError):
     """A cell raised, ran past its time or lost its kernel. The message holds the cell's code and the error."""
 
 
-def lessons(folder: Path = FOLDER) -> list[Path]:
-    """All notebooks named NN_verb_phrase.ipynb, in order of their number."""
-    return sorted(path for path in folder.glob("*.ipynb") if NAME.fullmatch(path.name))
+def lessons(folder: Path | None = None) -> list[Path]:
+    """All notebooks named NN_verb_phrase.ipynb in `folder` (default: this checkout's), in order of their number."""
+    return sorted(path for path in (folder or FOLDER).glob("*.ipynb") if NAME.fullmatch(path.name))
 
 
-def find(name: str, folder: Path = FOLDER) -> Path:
+def find(name: str, folder: Path | None = None) -> Path:
     """The lesson called `name`: its number ("2", "02"), its file name, or its path. Raises ValueError for any other."""
     known = lessons(folder)
     stem = Path(name).name.removesuffix(".ipynb")
@@ -46,7 +46,7 @@ def find(name: str, folder: Path = FOLDER) -> Path:
     for path in known:
         if stem == path.stem or number == path.stem[:2]:
             return path
-    allowed = ", ".join(path.stem[:2] for path in known) or f"none (no notebooks in {folder})"
+    allowed = ", ".join(path.stem[:2] for path in known) or f"none (no notebooks in {folder or FOLDER})"
     raise ValueError(f"unknown lesson {name!r}; this copy has: {allowed}")
 
 

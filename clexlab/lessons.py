@@ -1,0 +1,81 @@
+"""The lessons as a table: what each asks, how long it takes, what it needs. README, `clexlab doctor` and tests read it."""
+
+from dataclasses import dataclass
+
+SHOW = ("jupyterlab", "ipykernel", "ipywidgets", "plotly", "anywidget")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lesson:
+    """One lesson. `minutes` is a reader's time, `memory_gb` the free memory it wants, `packages` what it imports."""
+
+    number: int
+    title: str
+    question: str
+    outcome: str
+    minutes: int
+    hardware: str = "CPU"
+    memory_gb: float = 1.0
+    packages: tuple[str, ...] = ("torch", "torchdiffeq", "transformers", "numpy", "jaxtyping", *SHOW)
+
+
+LESSONS = (
+    Lesson(
+        number=0,
+        title="start here",
+        question="Is my machine ready, and what is the whole story in five minutes and one slider?",
+        outcome="a machine that passes `clexlab doctor`, and the one formula the lab is about",
+        minutes=10,
+    ),
+    Lesson(
+        number=1,
+        title="RoPE is a rotation",
+        question="Why does a dot product of rotated vectors depend only on distance?",
+        outcome="you rotate, shift and re-pair vectors and know what stays equal",
+        minutes=35,
+    ),
+    Lesson(
+        number=2,
+        title="frequency analysis",
+        question="Which pairs ever complete a turn in training, and what goes out of range at 2, 4, 8 times the window?",
+        outcome="you read a real model's spectrum and find its critical pair",
+        minutes=40,
+    ),
+    Lesson(
+        number=3,
+        title="interpolation bounds",
+        question="How large can a score get between and beyond the trained positions?",
+        outcome="you test a printed theorem, find where it fails, and state the bound that holds",
+        minutes=50,
+    ),
+    Lesson(
+        number=4,
+        title="scaling methods",
+        question="What do PI, NTK, YaRN, Llama 3 and LongRoPE do to each frequency?",
+        outcome="you draw every method as a curve θ(t) and write the config for a wanted length",
+        minutes=45,
+    ),
+    Lesson(
+        number=5,
+        title="CLEX dynamics",
+        question="What changes when the curve θ(t) becomes a flow that can be learned?",
+        outcome="you solve the flow, measure its error, and know what a learned part may do",
+        minutes=55,
+    ),
+)
+
+PLANNED = (
+    (6, "fine-tune and evaluate"),
+    (7, "cache and generation"),
+    (8, "train short, test long"),
+    (9, "search the factors"),
+    (10, "without training"),
+    (11, "biases and the atlas"),
+    (12, "sparse attention"),
+    (13, "effective context"),
+    (14, "retrieve or extend"),
+    (15, "positions in images"),
+    (16, "positions in space"),
+    (17, "your own model"),
+    (18, "write your own method"),
+)
