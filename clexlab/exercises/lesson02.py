@@ -1,0 +1,142 @@
+"""Exercises of lesson 02: find the critical pair, the window that would be long enough, and what NTK leaves out of range."""
+
+import math
+from collections.abc import Sequence
+
+from clexlab import exercises
+
+# Llama-2, Llama-3.2-1B, and a small head in a window so long that every pair completes a turn.
+_MODELS = ((128, 10_000.0, 4096), (64, 500_000.0, 8192), (16, 10_000.0, 2**20))
+_HEADS = ((128, 10_000.0), (64, 500_000.0), (24, 10_000.0))
+_STRETCHES = ((4.0, 46, 64), (8.0, 35, 64), (2.0, 18, 32))
+
+
+def _over(answer: object, cases: Sequence[tuple]) -> object:
+    """The learner's function on every case; the first thing that is no result (nothing, an exception) stands for all."""
+    results = [exercises.call(answer, *case) for case in cases]
+    for result in results:
+        if result is None or result is Ellipsis or isinstance(result, Exception):
+            return result
+    return results
+
+
+def check_critical_pair(answer: object) -> bool:
+    """A function critical_pair(head_dim, base, window): the first pair whose turn takes longer than the window."""
+    if exercises.unanswered(answer):
+        return False
+    return exercises.judge(
+        [46, 18, 8],
+        _over(answer, _MODELS),
+        [
+            ([45, 17, 7], "one too few: this is the last pair that does complete a turn, the question is the next one"),
+            ([47, 19, 9], "one too many: pairs are counted from 0, so the number of fast pairs is the index wanted"),
+            ([18, 14, 0], "this is how many pairs never complete a turn; the index of the first one is the rest of them"),
+            ([58, 22, 8], "2π is missing: a turn takes 2π/θ tokens, after 1/θ tokens the angle is one radian"),
+            ([64, 32, 8], "the exponent is j/d; coordinates come in pairs, so θ of pair j is base^(-2j/d)"),
+            ([23, 9, 6], "the exponent is 4j/d: d is the rotary dimension, not the number of pairs"),
+        ],
+        "count the pairs with 2π · base^(2j/d) ≤ window, j = 0 … d/2 - 1",
+    )
+
+
+def hint_critical_pair() -> None:
+    """How to start."""
+    print(
+        "One turn of pair j takes 2π · base ** (2 * j / head_dim) tokens, and that grows with j.\n"
+        "So the pairs that fit into the window come first. How many are there, and what index has the next one?"
+    )
+
+
+def solution_critical_pair(head_dim: int, base: float, window: int) -> int:
+    """Wavelengths grow with j, so the number of pairs that fit is the index of the first that does not."""
+    return sum(2 * math.pi * base ** (2 * j / head_dim) <= window for j in range(head_dim // 2))
+
+
+def check_full_turn_window(answer: object) -> bool:
+    """A function full_turn_window(head_dim, base): the shortest window, in tokens, in which every pair completes a turn."""
+    if exercises.unanswered(answer):
+        return False
+    return exercises.judge(
+        [54410.143, 2084764.77, 29163.963],
+        _over(answer, _HEADS),
+        [
+            ([62831.853, 3141592.65, 62831.853], "2π · base is pair d/2, which does not exist; the last index is d/2 - 1"),
+            ([8659.6432, 331800.62, 4641.5888], "2π is missing: this is the length at which the slowest pair has turned one radian"),
+            ([6.2831853] * 3, "this is the fastest pair; the slowest one decides"),
+            ([584.69566, 3619.2490, 428.06832], "the exponent is j/d; θ of pair j is base^(-2j/d)"),
+            ([58469.566, 2559195.5, 42806.843], "the exponent is (d-1)/d; the last pair has j = d/2 - 1, so 2j/d = (d-2)/d"),
+        ],
+        "the wavelength of the slowest pair, j = d/2 - 1: 2π · base^((d-2)/d)",
+    )
+
+
+def hint_full_turn_window() -> None:
+    """How to start."""
+    print("The slowest pair decides. Which index has it, and how many tokens does one of its turns take?")
+
+
+def solution_full_turn_window(head_dim: int, base: float) -> float:
+    """The wavelength of the last pair."""
+    return 2 * math.pi * base ** ((head_dim - 2) / head_dim)
+
+
+def check_ntk_new_pairs(answer: object) -> bool:
+    """How many of Llama-2's pairs meet new angles at t = 4 under NTK scaling built for t = 4."""
+    return exercises.judge(
+        17,
+        answer,
+        [
+            (18, "almost: the last pair is divided by exactly t, so its largest angle is the one it had in training"),
+            (63, "pairs before the critical one have met the whole circle; a larger angle is another lap, not a new angle"),
+            (64, "the fastest pairs have met the whole circle; a larger angle is another lap, not a new angle"),
+            (0, "only the last pair is divided by all of t; the other slow ones by less, so their angles still grow"),
+            (1, "it is the other way round: the last pair stays in range, the rest of the slow ones do not"),
+            (46, "these pairs complete a turn in training; they have met every angle"),
+        ],
+        "count pairs that are slow (46 to 63) and whose largest angle still grows: 4 / 4^(j/63) > 1",
+    )
+
+
+def hint_ntk_new_pairs() -> None:
+    """How to start."""
+    print(
+        "frequencies.meets_new_angles(scaled, trained, window, length) answers for every pair.\n"
+        "scaled = scaling.NTK(head_dim=128, base=1e4, window=4096).inv_freq(4.0), length = 4 * 4096."
+    )
+
+
+def solution_ntk_new_pairs() -> int:
+    """The 18 slow pairs, except the last, which NTK divides by exactly t."""
+    return sum(4.0 / 4.0 ** (j / 63) > 1 for j in range(46, 64))
+
+
+def check_ntk_factor(answer: object) -> bool:
+    """A function ntk_factor(t, critical, pairs): the factor NTK must be built for so that t · window brings no new angle."""
+    if exercises.unanswered(answer):
+        return False
+    return exercises.judge(
+        [6.6766779, 42.224253, 3.2994424],
+        _over(answer, _STRETCHES),
+        [
+            ([4.0, 8.0, 2.0], "that is t itself, and with it only the last pair stays in range"),
+            ([2.7516891, 3.1748021, 1.4955179], "the exponent is upside down: the factor must be larger than t"),
+            ([6.8809545, 44.808927, 3.4289759], "NTK divides pair j by s^(j/(pairs - 1)): the last index, not the number of pairs"),
+            ([6.9644045, 47.138160, 3.5395603], "this protects pair critical - 1 too, which needs no protection: it completes a turn"),
+            ([5.4782609, 14.4, 3.4444444], "a power is asked, not a multiple: s^(j/(pairs - 1)) = t, solved for s"),
+        ],
+        "solve s^(critical/(pairs - 1)) = t for s; slower pairs are then divided by more than t",
+    )
+
+
+def hint_ntk_factor() -> None:
+    """How to start."""
+    print(
+        "NTK built for a factor s divides the frequency of pair j by s ** (j / (pairs - 1)).\n"
+        "At length t · window a slow pair stays in range when it is divided by at least t.\n"
+        "Among the slow pairs, which one is divided least? Let its divisor be t."
+    )
+
+
+def solution_ntk_factor(t: float, critical: int, pairs: int) -> float:
+    """Pair `critical` is the slow pair that is divided least: s^(critical/(pairs - 1)) = t."""
+    return t ** ((pairs - 1) / critical)
