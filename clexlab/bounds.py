@@ -21,7 +21,7 @@ Everything is float64 inside: slow pairs contribute deviations near 1e-9, which 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Complex, Float
@@ -206,6 +206,7 @@ def typical(h: Complex[Tensor, "*batch pairs"]) -> Float[Tensor, "*batch"]:
     return (h.abs().double().square().sum(-1) / 2).sqrt()
 
 
+@runtime_checkable
 class LeastSquaresSolver(Protocol):
     """Anything with `solve`: the coefficients that bring design @ coefficients close to targets."""
 
