@@ -11,7 +11,14 @@ import ipaddress
 import random
 import socket
 
+import hypothesis
+import jaxtyping
 import pytest
+import torch
+
+# A loaded machine must not fail a property by its deadline, and CI must see the examples a developer sees.
+hypothesis.settings.register_profile("clexlab", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("clexlab")
 
 LOOPBACK_NAMES = {"localhost", "", None}
 
@@ -61,9 +68,22 @@ def loopback_only():
 def seeded():
     """Global generators start equal in every test, so order does not matter; clexlab's samplers take their own."""
     import numpy
-    import torch
 
     random.seed(0)
     numpy.random.seed(0)
     torch.manual_seed(0)
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+
+
+@pytest.fixture
+def generator() -> torch.Generator:
+    """A fresh generator with a fixed seed."""
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def unchecked():
+    """Without the suite's own type checks: what a user of the package meets when a value has the wrong type or shape."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

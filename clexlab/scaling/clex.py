@@ -17,8 +17,8 @@ from clexlab import frequencies, ode
 from clexlab.scaling.base import Factor, Path, Scaling, check_positive
 from clexlab.scaling.dynamic_ntk import DynamicNTK
 
-# Six steps over the whole way in ln t; the error this makes is a test and a figure of lesson 05.
-SIX_STEPS = ode.FixedStep(1 / 6)
+# Eight steps over the whole way in ln t; the error this makes is a test and a figure of lesson 05.
+EIGHT_STEPS = ode.FixedStep(1 / 8)
 # The official field is unbounded and was trained with steps of 0.01 in t: its default is finer.
 OFFICIAL_STEPS = ode.FixedStep(1 / 96)
 
@@ -45,7 +45,7 @@ class CLEX(Path, nn.Module):
         prior: Scaling | None = None,
         field: ode.LearnedField | None = None,
         solver: ode.Solver = ode.RK4,
-        step: ode.Step = SIX_STEPS,
+        step: ode.Step = EIGHT_STEPS,
     ) -> None:
         nn.Module.__init__(self)
         frequencies.check_geometry(head_dim, base, window)

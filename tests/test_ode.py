@@ -1,0 +1,139 @@
+"""The solve: known solutions, observed order, semigroup, gradients; scipy as the second source; bad input."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.integrate import solve_ivp
+
+from clexlab import frequencies, ode, scaling
+
+
+def decay(t: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+    """dz/dt = -z/t, solved by z(t) = z(1)/t: Position Interpolation for θ itself."""
+    return -z / t
+
+
+def swing(t: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+    """dz/dt = z cos t, solved by z(t) = z(1) exp(sin t - sin 1); RK4 solves `decay` exactly, so orders need this one."""
+    return z * t.cos()
+
+
+START = torch.tensor([1.0, 0.5, 0.1], dtype=torch.float64)
+
+
+def test_known_solution_is_reached_at_every_grid_point():
+    grid = torch.tensor([1.0, 1.3, 2.0, 7.7], dtype=torch.float64)
+    solution = ode.solve(decay, START, grid, step=ode.FixedStep(0.01))
+    assert torch.equal(solution[0], START)
+    # RK4: a hundredth to the fourth, times derivatives of 1/t of order 24.
+    torch.testing.assert_close(solution, START / grid[:, None], rtol=1e-7, atol=0)
+
+
+@pytest.mark.parametrize("solver", [solver for solver in ode.SOLVERS if not solver.adaptive], ids=lambda s: s.name)
+def test_observed_order_is_the_solvers(solver):
+    sizes = np.array([0.1, 0.05, 0.025, 0.0125])
+    grid = torch.tensor([1.0, 3.0], dtype=torch.float64)
+    exact = START * math.exp(math.sin(3) - math.sin(1))
+    errors = [float((ode.solve(swing, START, grid, solver, ode.FixedStep(size))[-1] - exact).abs().max()) for size in sizes]
+    slope = np.polyfit(np.log(sizes), np.log(errors), 1)[0]
+    assert abs(slope - solver.order) < 0.15
+
+
+@pytest.mark.parametrize("solver", [solver for solver in ode.SOLVERS if solver.adaptive], ids=lambda s: s.name)
+def test_adaptive_solvers_keep_their_tolerance(solver):
+    grid = torch.tensor([1.0, 2.0, 16.0], dtype=torch.float64)
+    solution = ode.solve(decay, START, grid, solver, ode.Tolerance(1e-10, 1e-12))
+    torch.testing.assert_close(solution, START / grid[:, None], rtol=1e-8, atol=0)
+
+
+def test_two_legs_equal_one_way(generator):
+    flow = ode.Flow(
+        scaling.DynamicNTK(head_dim=16, base=1e4, window=64, rate=2.0),
+        ode.fill_normal(ode.OfficialField(16, 1e4, generator=generator), 0.02, generator),
+    ).double()
+    start = frequencies.inv_freq(16, dtype=torch.float64).log()
+    whole = ode.solve(flow, start, torch.tensor([1.0, 2.0, 4.0]))
+    legs = ode.solve(flow, ode.solve(flow, start, torch.tensor([1.0, 2.0]))[-1], torch.tensor([2.0, 4.0]))
+    # The same steps either way, so only the last bits may differ.
+    torch.testing.assert_close(whole[-1], legs[-1], rtol=1e-13, atol=1e-13)
+
+
+def test_fixed_steps_hit_every_grid_point_and_a_sixth_is_six_steps():
+    fine = ode.FixedStep(1 / 6).refine(torch.tensor([0.0, 1.0]))
+    assert len(fine) == 7
+    grid = torch.tensor([1.0, 1.25, 2.0])
+    assert all(point in ode.FixedStep(0.1).refine(grid).tolist() for point in grid.tolist())
+
+
+@pytest.mark.parametrize("act", ["silu", "tanh"])
+@pytest.mark.parametrize("width", [1, 2])
+def test_official_flow_equals_the_equations_written_out_and_scipys_solution(act, width, generator):
+    head_dim, base = 8, 1e6
+    activation = torch.nn.SiLU() if act == "silu" else torch.nn.Tanh()
+    field = ode.fill_normal(ode.OfficialField(head_dim, base, width, activation, generator), 0.05, generator).double()
+    up, down = field.ode_up_proj.detach().numpy(), field.ode_down_proj.detach().numpy()
+
+    def written_out(t: float, z: np.ndarray) -> np.ndarray:
+        """clex.md §3.2 with loops, base 10 000 inside the field."""
+        d, a = head_dim, 2 * t - 1
+        nu = [1e4 ** (-2 * j / d) * a ** (-2 * j / (d - 2)) for j in range(d // 2)]
+        delta = [-(4 * j / (d - 2)) * 1e4 ** (-2 * j / d) * a ** (-2 * j / (d - 2) - 1) for j in range(d // 2)]
+        u = [z[j] + math.log(nu[j]) for j in range(d // 2)]
+        h = [sum(u[r] * up[r, c] for r in range(d // 2)) for c in range(width * d)]
+        h = [x / (1 + math.exp(-x)) if act == "silu" else math.tanh(x) for x in h]
+        return np.array([sum(h[c] * down[c, j] for c in range(width * d)) + delta[j] / nu[j] for j in range(d // 2)])
+
+    flow = ode.Flow(scaling.DynamicNTK(head_dim=head_dim, base=base, window=64, rate=2.0), field)
+    start = frequencies.inv_freq(head_dim, base, torch.float64).log()
+    for t in (1.0, 2.5, 4.0):
+        z = start - 0.3 * (t - 1)
+        ours = flow(torch.tensor(t, dtype=torch.float64), z).detach().numpy()
+        np.testing.assert_allclose(ours, written_out(t, z.numpy()), rtol=1e-10, atol=1e-12)
+    expected = solve_ivp(written_out, (1, 4), start.numpy(), method="DOP853", rtol=1e-12, atol=1e-13).y[:, -1]
+    ours = ode.solve(flow, start, torch.tensor([1.0, 4.0]))[-1].detach().numpy()
+    # RK4 at 0.01 against an adaptive solver of order 8: 1e-9, clex.md §3.5.
+    np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-8)
+
+
+def test_bounded_field_never_exceeds_its_bound(generator):
+    field = ode.fill_normal(ode.BoundedField(8, bound=0.25, generator=generator), 10.0, generator)
+    rate = field(torch.rand(500, generator=generator) * 4, torch.randn(500, 8, generator=generator) * 10)
+    assert 0.2 < rate.abs().max() <= 0.25
+
+
+@pytest.mark.parametrize("field", [ode.OfficialField(8, 1e4), ode.BoundedField(4)], ids=["official", "bounded"])
+def test_fields_start_at_zero_and_a_seed_fills_them_the_same(field):
+    u, r = torch.rand(5), torch.randn(5, 4)
+    assert not field(u, r).any()
+    first = ode.fill_normal(field, 0.1, torch.Generator().manual_seed(3))(u, r)
+    assert first.any()
+    assert torch.equal(first, ode.fill_normal(field, 0.1, torch.Generator().manual_seed(3))(u, r))
+
+
+def test_bad_input_is_refused(generator):
+    grid = torch.tensor([1.0, 2.0])
+    with pytest.raises(ValueError, match="takes a Tolerance"):
+        ode.solve(decay, START, grid, ode.DOPRI5, ode.FixedStep(0.1))
+    with pytest.raises(ValueError, match="takes a FixedStep"):
+        ode.solve(decay, START, grid, ode.RK4, ode.Tolerance())
+    with pytest.raises(ValueError, match="choose one of ode.EULER"):
+        ode.solve(decay, START, grid, ode.Solver("tsit5", 5, True), ode.Tolerance())
+    with pytest.raises(ValueError, match="rising order"):
+        ode.solve(decay, START, torch.tensor([2.0, 1.0]))
+    with pytest.raises(ValueError, match="rising order"):
+        ode.solve(decay, START, torch.tensor([1.0]))
+    with pytest.raises(ValueError, match="float32 or float64"):
+        ode.solve(decay, START.half(), grid)
+    for size in (0.0, -1.0, float("nan")):
+        with pytest.raises(ValueError, match="step size"):
+            ode.FixedStep(size)
+    with pytest.raises(ValueError, match="tolerances"):
+        ode.Tolerance(0.0, 1e-9)
+    with pytest.raises(ValueError, match="width"):
+        ode.OfficialField(8, 1e4, width=0)
+    with pytest.raises(ValueError, match="bound"):
+        ode.BoundedField(4, bound=float("inf"))
+    with pytest.raises(ValueError, match="pairs"):
+        ode.BoundedField(0)
