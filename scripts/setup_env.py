@@ -111,7 +111,8 @@ def plan(found: Stamp | None, wanted: Stamp) -> str:
 
 def pip(folder: Path, arguments: list[str], tolerate: bool = False) -> bool:
     """Run `pip install` with its progress shown. True if it worked; False if `tolerate` and there is no such package."""
-    command = [str(folder / "bin" / "python"), "-m", "pip", "install", "--disable-pip-version-check", *arguments]
+    options = ["--disable-pip-version-check", "-c", "constraints.txt"]
+    command = [str(folder / "bin" / "python"), "-m", "pip", "install", *options, *arguments]
     environment = {**os.environ, "PIP_USER": "0"}
     # Only the errors are held back: they decide whether there is another place to look.
     done = subprocess.run(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
@@ -166,7 +167,7 @@ def install(folder: Path, action: str, stamp: Stamp) -> None:
     print(f"[2/3] torch {version} ({size})", flush=True)
     install_torch(folder, stamp.torch, version)
     print("[3/3] everything else, at the versions of constraints.txt (about 200 MB)", flush=True)
-    pip(folder, ["-e", ".[lab,test]", "-c", "constraints.txt"])
+    pip(folder, ["-e", ".[lab,test]"])
     quiet_lab(folder)
     (folder / STAMP).write_text(json.dumps(asdict(stamp), indent=2) + "\n", encoding="utf-8")
     print(f"environment ready in {time.monotonic() - began:.0f} s", flush=True)

@@ -115,7 +115,11 @@ def test_lab_becomes_the_server(tmp_path, monkeypatch):
     (tmp_path / "notebooks").mkdir()
     (tmp_path / cli.FIRST_LESSON).touch()
     monkeypatch.setattr(cli, "ROOT", tmp_path)
-    monkeypatch.setattr(os, "execv", lambda program, command: started.append((program, command)))
+    def execv(program, command):
+        started.append((program, command))
+        raise SystemExit(0)  # the real one never returns
+
+    monkeypatch.setattr(os, "execv", execv)
     status(["lab", "--no-browser"])
     assert started[0][0] == sys.executable and "--no-browser" in started[0][1]
 
