@@ -8,7 +8,15 @@ DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 NEUTRAL = "#7F7F7F"
 GRID = "rgba(127,127,127,0.25)"
 
-_AXIS = dict(gridcolor=GRID, zeroline=False, linecolor=NEUTRAL, ticks="outside", tickcolor=NEUTRAL, automargin=True)
+_AXIS = dict(
+    gridcolor=GRID,
+    zeroline=False,
+    linecolor=NEUTRAL,
+    ticks="outside",
+    tickcolor=NEUTRAL,
+    automargin=True,
+    title=dict(standoff=8),
+)
 
 
 def template(text: str = NEUTRAL) -> go.layout.Template:
@@ -18,7 +26,7 @@ def template(text: str = NEUTRAL) -> go.layout.Template:
         layout=dict(
             paper_bgcolor="rgba(0,0,0,0)",
             plot_bgcolor="rgba(0,0,0,0)",
-            font=dict(color=text, size=13),
+            font=dict(color=text, size=13, family="system-ui, sans-serif"),
             colorway=list(COLOURS),
             xaxis=axis,
             yaxis=axis,

@@ -7,11 +7,13 @@ the data of a few traces inside one `batch_update`; the layout is touched when t
 from collections.abc import Callable, Mapping
 
 import ipywidgets
+import numpy as np
 import plotly.graph_objects as go
 
 from clexlab import presets
 from clexlab.figures import style
 from clexlab.frequencies import Geometry
+from clexlab.widgets.fit import FitToWidth
 from clexlab.widgets.safely import ErrorNotice, safely
 from clexlab.widgets.theme import ThemeWatcher
 
@@ -44,7 +46,7 @@ class Explorer(ipywidgets.Box):
         self.figure = go.FigureWidget(figure)
         self.figure._config = CONFIG
         heading = ipywidgets.HTML(f'<div style="font-size: 15px; font-weight: 600; padding: 2px 0 4px">{title}</div>')
-        rows = [heading, *self.controls.values(), self.sentence, self.notice, self.theme]
+        rows = [heading, *self.controls.values(), self.sentence, self.notice, self.theme, FitToWidth()]
         self.panel = ipywidgets.VBox(rows, layout=dict(flex="0 1 320px", min_width="280px", padding="0 8px 0 0"))
         self.right = ipywidgets.VBox([self.figure], layout=dict(flex="1 1 560px", min_width="0"))
         super().__init__([self.panel, self.right], layout=dict(flex_flow="row wrap", align_items="center", width="100%"))
@@ -60,12 +62,28 @@ class Explorer(ipywidgets.Box):
         for name in names:
             self.controls[name].observe(lambda change: guarded(), "value")
 
+    def draw(self, curves: Mapping[int, tuple[np.ndarray, np.ndarray]]) -> None:
+        """New x and y for some traces, by index, as one message and one redraw.
+
+        Always both: where traces of one update carry different attributes, plotly's model in the page loses the missing
+        ones, and a second view of the widget would lack them.
+        """
+        with self.figure.batch_update():
+            for index, (x, y) in curves.items():
+                self.figure.data[index].x, self.figure.data[index].y = x, y
+
+    def rename(self, names: Mapping[int, str]) -> None:
+        """New legend names for some traces, sent only where they differ."""
+        for index, name in names.items():
+            if self.figure.data[index].name != name:
+                self.figure.data[index].name = name
+
     def say(self, sentence: str) -> None:
         """Show the finding, and tell screen readers that it changed."""
         self.sentence.value = f'<div role="status" style="line-height: 1.5; padding-top: 4px">{sentence}</div>'
 
 
-def models(value: str, extra: tuple[str, ...] = ()) -> ipywidgets.Dropdown:
+def presets_menu(value: str, extra: tuple[str, ...] = ()) -> ipywidgets.Dropdown:
     """The drop-down of real models; `extra` are further entries at its end."""
     names = [geometry.name for geometry in presets.PRESETS]
     return ipywidgets.Dropdown(options=[*names, *extra], value=value, description="model", style=LABEL, layout=WIDE)
@@ -85,7 +103,7 @@ def choices(name: str, options: list, value: object) -> ipywidgets.Dropdown:
 def log_slider(name: str, low: float, high: float, step: float, value: float, base: float = 2.0) -> ipywidgets.FloatLogSlider:
     """A slider whose steps are equal factors: from base^low to base^high."""
     return ipywidgets.FloatLogSlider(
-        value=value, base=base, min=low, max=high, step=step, description=name, readout_format=".4~g", style=LABEL, layout=WIDE
+        value=value, base=base, min=low, max=high, step=step, description=name, readout_format=".4g", style=LABEL, layout=WIDE
     )
 
 
