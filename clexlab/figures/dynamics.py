@@ -60,7 +60,7 @@ def arrows(path: Path, pair: int, factors: np.ndarray, states: np.ndarray) -> tu
 
 def arrow_trace(x: np.ndarray, y: np.ndarray) -> go.Scatter:
     """Arrows drawn by one trace: a shaft from tail to head, and a marker on the head that points along it."""
-    marker = dict(symbol="arrow", angleref="previous", size=np.tile([0, 9, 0], len(x) // 3), color=style.NEUTRAL)
+    marker = dict(symbol="arrow", angleref="previous", size=np.tile([0, 9, 0], len(x) // 3), color=style.NEUTRAL, line=dict(width=0))
     line = dict(color=style.NEUTRAL, width=1)
     return go.Scatter(x=x, y=y, mode="lines+markers", marker=marker, line=line, name="velocity field", hoverinfo="skip")
 

@@ -4,6 +4,7 @@ One figure with several panels rather than several figures: every FigureWidget l
 the data of a few traces inside one `batch_update`; the layout is touched when the theme or the model changes.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
 
 import ipywidgets
@@ -20,6 +21,7 @@ from clexlab.widgets.theme import ThemeWatcher
 CONFIG = {"displayModeBar": False, "responsive": True}
 LABEL = {"description_width": "104px"}
 WIDE = {"width": "100%"}
+REST = 0.15  # seconds without a new value after which a slow panel is computed
 
 
 def control(name: str) -> property:
@@ -43,6 +45,7 @@ class Explorer(ipywidgets.Box):
     def __init__(self, title: str, controls: Mapping[str, ipywidgets.Widget], figure: go.Figure) -> None:
         self.controls = dict(controls)
         self.sentence, self.notice, self.theme = ipywidgets.HTML(), ErrorNotice(), ThemeWatcher()
+        self._waiting: asyncio.TimerHandle | None = None
         self.figure = go.FigureWidget(figure)
         self.figure._config = CONFIG
         heading = ipywidgets.HTML(f'<div style="font-size: 15px; font-weight: 600; padding: 2px 0 4px">{title}</div>')
@@ -61,6 +64,21 @@ class Explorer(ipywidgets.Box):
         guarded = safely(callback, self.notice)
         for name in names:
             self.controls[name].observe(lambda change: guarded(), "value")
+
+    def later(self, callback: Callable[[], None]) -> None:
+        """Do slow work once the hand rests, so that a drag stays fluent; a newer call replaces an older one.
+
+        Without a running event loop (a script, a test) it is done at once.
+        """
+        guarded = safely(callback, self.notice)
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            guarded()
+            return
+        if self._waiting is not None:
+            self._waiting.cancel()
+        self._waiting = loop.call_later(REST, guarded)
 
     def draw(self, curves: Mapping[int, tuple[np.ndarray, np.ndarray]]) -> None:
         """New x and y for some traces, by index, as one message and one redraw.
