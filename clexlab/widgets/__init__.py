@@ -4,10 +4,24 @@ Frequencies and rotations are computed in the page (no kernel round trip); the o
 the kernel. `WIDGETS` lists all of them.
 """
 
+from clexlab.widgets.bound_explorer import BoundExplorer
+from clexlab.widgets.dynamics_explorer import DynamicsExplorer
 from clexlab.widgets.frequency import FrequencyExplorer
+from clexlab.widgets.rotation import RotationExplorer
 from clexlab.widgets.safely import ErrorNotice, safely
+from clexlab.widgets.scaling_calculator import ScalingCalculator
 from clexlab.widgets.theme import ThemeWatcher
 
-WIDGETS = (FrequencyExplorer,)
+WIDGETS = (FrequencyExplorer, RotationExplorer, BoundExplorer, ScalingCalculator, DynamicsExplorer)
 
-__all__ = ["WIDGETS", "ErrorNotice", "FrequencyExplorer", "ThemeWatcher", "safely"]
+__all__ = [
+    "WIDGETS",
+    "BoundExplorer",
+    "DynamicsExplorer",
+    "ErrorNotice",
+    "FrequencyExplorer",
+    "RotationExplorer",
+    "ScalingCalculator",
+    "ThemeWatcher",
+    "safely",
+]
