@@ -65,11 +65,14 @@ def torch_choice(wanted: str, system: str, has_gpu: bool, installed: str | None 
 
 
 def torch_attempts(choice: str, version: str) -> list[list[str]]:
-    """The pip arguments to try in order. Every attempt of the CPU build names the label, so none can bring CUDA."""
+    """The pip arguments to try in order. Every attempt of the CPU build names the label, so none can bring CUDA.
+
+    What torch itself requires comes with everything else, at the pinned versions.
+    """
     if choice == "default":
-        return [[f"torch=={version}"]]
+        return [[f"torch=={version}", "--no-deps"]]
     labelled = f"torch=={version}+cpu"
-    return [[labelled], [labelled, "--no-deps", "--index-url", CPU_INDEX]]
+    return [[labelled, "--no-deps"], [labelled, "--no-deps", "--index-url", CPU_INDEX]]
 
 
 def has_gpu() -> bool:
@@ -111,8 +114,7 @@ def plan(found: Stamp | None, wanted: Stamp) -> str:
 
 def pip(folder: Path, arguments: list[str], tolerate: bool = False) -> bool:
     """Run `pip install` with its progress shown. True if it worked; False if `tolerate` and there is no such package."""
-    options = ["--disable-pip-version-check", "-c", "constraints.txt"]
-    command = [str(folder / "bin" / "python"), "-m", "pip", "install", *options, *arguments]
+    command = [str(folder / "bin" / "python"), "-m", "pip", "install", "--disable-pip-version-check", *arguments]
     environment = {**os.environ, "PIP_USER": "0"}
     # Only the errors are held back: they decide whether there is another place to look.
     done = subprocess.run(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
@@ -163,11 +165,11 @@ def install(folder: Path, action: str, stamp: Stamp) -> None:
         venv.create(folder, clear=True, with_pip=True)
     version = pinned((ROOT / "constraints.txt").read_text(encoding="utf-8"), "torch")
     cuda = stamp.torch == "default" and platform.system() == "Linux"
-    size = "with CUDA, several gigabytes" if cuda else "without CUDA, about 200 MB"
+    size = "with CUDA; its libraries follow, several gigabytes in all" if cuda else "without CUDA, about 200 MB"
     print(f"[2/3] torch {version} ({size})", flush=True)
     install_torch(folder, stamp.torch, version)
     print("[3/3] everything else, at the versions of constraints.txt (about 200 MB)", flush=True)
-    pip(folder, ["-e", ".[lab,test]"])
+    pip(folder, ["-e", ".[lab,test]", "-c", "constraints.txt"])
     quiet_lab(folder)
     (folder / STAMP).write_text(json.dumps(asdict(stamp), indent=2) + "\n", encoding="utf-8")
     print(f"environment ready in {time.monotonic() - began:.0f} s", flush=True)

@@ -169,7 +169,7 @@ def test_every_attempt_at_the_cpu_build_asks_for_the_label_that_no_cuda_build_ha
     assert len(attempts) == 2
     assert all("torch==2.13.0+cpu" in arguments for arguments in attempts)
     assert "https://download.pytorch.org/whl/cpu" in attempts[1]
-    assert setup_env.torch_attempts("default", "2.13.0") == [["torch==2.13.0"]]
+    assert setup_env.torch_attempts("default", "2.13.0") == [["torch==2.13.0", "--no-deps"]]
 
 
 def test_the_cpu_index_is_asked_only_where_the_configured_one_has_no_cpu_build():
@@ -287,7 +287,7 @@ def test_the_second_start_does_no_pip_work_and_a_cut_off_one_starts_over(monkeyp
 
     steps = fake_install(monkeypatch, folder)
     assert setup_env.main(arguments) == 0
-    assert steps == [[PINS["torch"]], ["-e", ".[lab,test]"]]
+    assert steps == [[PINS["torch"]], ["-e", ".[lab,test]", "-c", "constraints.txt"]]
     assert setup_env.main(arguments) == 0
     assert len(steps) == 2
     assert "starts over" in capsys.readouterr().err
