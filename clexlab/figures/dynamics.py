@@ -19,6 +19,7 @@ from clexlab.figures.panels import factor_grid, joined, legend_below, level, num
 from clexlab.figures.scaling import over_factors, require_pair, require_paths
 from clexlab.scaling import CLEX, Path
 
+Values = Sequence[float] | np.ndarray | torch.Tensor
 Z_AXIS = "ln θ(t)/θ(1)"
 T_AXIS = "factor t = length / window"
 
@@ -146,7 +147,7 @@ def fitted_order(steps: np.ndarray, errors: np.ndarray) -> float:
     return float(np.polyfit(np.log(steps[usable]), np.log(errors[usable]), 1)[0])
 
 
-def convergence(steps: Sequence[float], errors: Mapping[str, Sequence[float]]) -> go.Figure:
+def convergence(steps: Values, errors: Mapping[str, Values]) -> go.Figure:
     """Error against step size for every solver, with the order fitted to it: halving the step divides the error by 2^p.
 
     `steps` are sizes in ln t, `errors` maps the solver's name to its largest |error in ln θ| at each of them. The dotted
@@ -173,7 +174,7 @@ def convergence(steps: Sequence[float], errors: Mapping[str, Sequence[float]]) -
     return figure
 
 
-def solver_error(counts: Sequence[int], errors: Sequence[float], tolerance: float = 1e-4) -> go.Figure:
+def solver_error(counts: Sequence[int], errors: Values, tolerance: float = 1e-4) -> go.Figure:
     """Largest |error in ln θ| of a fixed number of steps in ln t, against an adaptive float64 solve of the same field.
 
     The dashed line is the accuracy asked for; the title names the smallest number of steps that keeps it.
