@@ -25,21 +25,21 @@ LESSONS = (
         title="start here",
         question="Is my machine ready, and what is the whole story in five minutes and one slider?",
         outcome="a machine that passes `clexlab doctor`, and the one formula the lab is about",
-        minutes=10,
+        minutes=20,
     ),
     Lesson(
         number=1,
         title="RoPE is a rotation",
         question="Why does a dot product of rotated vectors depend only on distance?",
         outcome="you rotate, shift and re-pair vectors and know what stays equal",
-        minutes=35,
+        minutes=50,
     ),
     Lesson(
         number=2,
         title="frequency analysis",
         question="Which pairs ever complete a turn in training, and what goes out of range at 2, 4, 8 times the window?",
         outcome="you read a real model's spectrum and find its critical pair",
-        minutes=40,
+        minutes=45,
     ),
     Lesson(
         number=3,
@@ -60,7 +60,7 @@ LESSONS = (
         title="CLEX dynamics",
         question="What changes when the curve θ(t) becomes a flow that can be learned?",
         outcome="you solve the flow, measure its error, and know what a learned part may do",
-        minutes=55,
+        minutes=60,
     ),
 )
 
