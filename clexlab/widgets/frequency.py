@@ -48,7 +48,7 @@ def _legend() -> list[dict[str, Any]]:
         line = style.line(index)
         entries.append({"name": path.name, "title": path.title, "colour": line["color"], "dash": line["dash"]})
     # In the colour of the text and wider: the one curve that is a fact about a model, not a proposal.
-    return [*entries, {"name": OWN, "title": "own setting", "colour": None, "dash": "solid", "width": 3}]
+    return [*entries, {"name": OWN, "title": "own setting", "colour": None, "dash": "solid", "width": 2.5}]
 
 
 class FrequencyExplorer(PageWidget):

@@ -49,7 +49,7 @@ class Whole(Number):
 class Choice(traitlets.TraitType):
     """One of the given values; the ValueError lists them."""
 
-    def __init__(self, default: str, values: Sequence[str]) -> None:
+    def __init__(self, default: str | tuple[str, ...], values: Sequence[str]) -> None:
         super().__init__(default)
         self.values = tuple(values)
 

@@ -41,6 +41,14 @@
       });
     },
     kernelErrors: [],
+    // Runs a line in the notebook's kernel and resolves with what it prints.
+    python: async (code) => {
+      let printed = "";
+      const future = kernel().requestExecute({ code, store_history: false });
+      future.onIOPub = ({ header, content }) => header.msg_type === "stream" && (printed += content.text);
+      await future.done;
+      return printed.trim();
+    },
     troubles: () => [...new Set([...cellErrors(), ...shownErrors(), ...window.lab.kernelErrors])],
     figures: () => plots().length + explorers().length,
     undrawn: () => plots().filter((plot) => !plot.querySelector(".main-svg")).length + explorers().filter((explorer) => !explorer.drawn && explorer.querySelector(".clexlab-panels")).length,

@@ -24,7 +24,7 @@ import nbformat
 from playwright.sync_api import Locator, Page, sync_playwright
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-PATIENCE_MS = 120_000
+PATIENCE_MS = 60_000
 FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
     " --disable-component-update --disable-sync"
@@ -159,10 +159,19 @@ class LabNotebook:
         address = f"{self.server.url}/lab/workspaces/{secrets.token_hex(4)}/tree/{self.name}?reset&token={self.server.token}"
         self.page.goto(address, wait_until="domcontentloaded")
         self.page.wait_for_function("() => window.jupyterapp?.restored?.then(() => true)")
+        self.page.evaluate("() => window.jupyterapp.shell.collapseLeft()")
         self.wear(self.theme)
         self.page.wait_for_function("() => window.lab.idle()")
         self.page.evaluate("() => window.lab.listen()")
         return self
+
+    def close(self) -> None:
+        """Shut its kernel down, so that the next notebook has the machine to itself."""
+        self.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
+
+    def python(self, code: str) -> str:
+        """Run a line in the notebook's kernel; returns what it prints."""
+        return self.page.evaluate("code => window.lab.python(code)", code)
 
     def run_all(self) -> "LabNotebook":
         """Run every cell and wait until every figure is drawn and has settled."""

@@ -1,6 +1,6 @@
 // FrequencyExplorer: three linked panels over one geometry. All curves are computed here, from formulas.js.
 
-const DISTANCES = 180;
+const DISTANCES = 96;
 
 class FrequencyView extends View {
   constructor(context) {
@@ -158,7 +158,7 @@ class FrequencyView extends View {
       parts.push(". ");
     }
     if (own) {
-      parts.push(`${preset} itself is published with ${own.title} at factor ${number(own.factor)}, `);
+      parts.push(`${preset} itself is published with ${own.title} scaling at factor ${number(own.factor)}, `);
       parts.push(`for ${number(own.factor * window)} tokens: there `, bold(String(this.beyond(Float64Array.from(own.inv_freq), own.factor))), ` of the ${slow} are past it.`);
     }
     return parts;
@@ -182,7 +182,7 @@ class FrequencyView extends View {
     });
     const stretches = curves.flatMap(({ stretch }) => Array.from(stretch));
     this.stretch.show({
-      x: pairAxis, band,
+      x: pairAxis, band: { ...band, text: "" },
       y: { title: "largest angle ÷ trained angle", log: true, min: Math.min(1, ...stretches) / 1.15, max: 1.15 * Math.max(2, factor, ...stretches) },
       lines: lines(pairs, (curve) => curve.stretch),
       guides: [{ value: 1, dash: "solid", text: "trained range" }],

@@ -1,6 +1,6 @@
 // A line plot: axes with units, guides, a band, curves, and a cursor that can be moved by pointer and by keyboard.
 
-const MARGIN = { left: 58, right: 12, top: 8, bottom: 46 };
+const MARGIN = { left: 58, right: 12, top: 8, bottom: 42 };
 
 const number = (value) => {
   if (value === 0) return "0";
@@ -169,7 +169,15 @@ class Plot extends Surface {
     context.fillStyle = this.colours.text;
     context.textAlign = "left";
     context.textBaseline = "bottom";
-    context.fillText(text, MARGIN.left + 6, place - 2);
+    this.haloed(context, text, MARGIN.left + 6, place - 2);
+  }
+
+  // Letters stay readable where a curve runs behind them.
+  haloed(context, text, x, y) {
+    context.strokeStyle = this.colours.paper;
+    context.lineWidth = 3;
+    context.strokeText(text, x, y);
+    context.fillText(text, x, y);
   }
 
   // cursor: {at, dots: [{y, colour}], marks: [{at, colour, dash}]}

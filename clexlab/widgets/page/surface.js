@@ -58,6 +58,8 @@ function append(host, tag, className = "", text = "") {
   const element = document.createElement(tag);
   if (className) element.className = className;
   if (text) element.textContent = text;
+  // Lab takes arrow keys for its own shortcuts (fold a heading, next cell) unless the focused element itself objects.
+  if (["input", "select", "canvas"].includes(tag)) element.dataset.lmSuppressShortcuts = "true";
   return host.appendChild(element);
 }
 
