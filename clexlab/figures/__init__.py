@@ -11,7 +11,7 @@ _HOMES = {
     "dynamics": ("phase_portrait", "flow_lines", "velocity_fields", "convergence", "solver_error"),
     "spectrum": ("wavelengths_against_window", "turns_in_training", "circle_coverage", "phase_coverage", "models_compared"),
     "bounds": ("deviation_bounds", "extrapolation_bounds", "score_curves", "fitted_score", "fit_sizes"),
-    "rotation": (),
+    "rotation": ("shifted_pairs", "dials", "score_as_cosines", "scores_by_distance", "pairings", "angle_errors"),
     "style": (),
     "panels": (),
 }
