@@ -79,7 +79,9 @@ def judge_in_turn(*cases: tuple[str, object, object, Sequence[tuple[object, str]
     Each case is (what was tried, expected, actual, mistakes, otherwise), the last four as in `judge`.
     """
     for tried, expected, actual, mistakes, otherwise in cases:
-        if actual is None or actual is Ellipsis or not agrees(expected, actual):
+        if unanswered(actual):
+            return False
+        if not agrees(expected, actual):
             print(f"tried with {tried}:")
             return judge(expected, actual, mistakes, otherwise)
     return passed()
