@@ -2,7 +2,6 @@
 
 import copy
 
-import ipywidgets
 import numpy as np
 import plotly.graph_objects as go
 import torch
@@ -12,12 +11,21 @@ from clexlab.figures import style
 from clexlab.figures.dynamics import Z_AXIS, arrow_trace, arrows, error_axis
 from clexlab.figures.panels import factor_grid, guide, joined, legend_below, numbers, row
 from clexlab.figures.scaling import over_factors
-from clexlab.widgets.explorer import LABEL, WIDE, Explorer, choices, control, log_slider, presets_menu, steps_slider
+from clexlab.widgets.explorer import (
+    Explorer,
+    choices,
+    control,
+    even_slider,
+    log_slider,
+    presets_menu,
+    steps_slider,
+    whole_slider,
+)
 
 MAX_FACTOR = 16.0
 PRIORS = tuple((kind.title, kind.name) for kind in scaling.SCALINGS if kind is not scaling.CLEX)
 SOLVERS = tuple((f"{solver.name}, order {solver.order}", solver) for solver in ode.SOLVERS if not solver.adaptive)
-COUNTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
+COUNTS = (1, 2, 3, 4, 6, 8, 12, 16, 24)
 FLOW, ARROWS, PRIOR, PATH, NOW, BASE, FULL, PRIOR_AT, PATH_AT, ERRORS, ERROR = range(11)
 
 
@@ -40,18 +48,18 @@ class DynamicsExplorer(Explorer):
     ) -> None:
         geometry = presets.by_name(preset)
         self.factors = factor_grid(MAX_FACTOR, points)
-        whole = dict(style=LABEL, layout=WIDE)
         controls = {
             "preset": presets_menu(preset),
             "prior": choices("prior", list(PRIORS), prior),
             "factor": log_slider("factor t", 0, 4, 0.05, 8.0),
-            "pair": ipywidgets.IntSlider(geometry.pairs * 3 // 4, 0, geometry.pairs - 1, description="pair j", **whole),
-            "strength": ipywidgets.FloatSlider(strength, min=0, max=0.5, step=0.01, description="field strength", **whole),
-            "seed": ipywidgets.IntSlider(seed, 0, 20, description="field seed", **whole),
+            "pair": whole_slider("pair j", 0, geometry.pairs - 1, geometry.pairs * 3 // 4),
+            "strength": even_slider("field strength", 0, 0.5, 0.01, strength),
+            "seed": whole_slider("field seed", 0, 20, seed),
             "solver": choices("solver", list(SOLVERS), ode.RK4),
             "steps": steps_slider("steps", list(COUNTS), 6),
         }
-        super().__init__("CLEX dynamics", controls, _figure(points))
+        self._accuracy = ""
+        super().__init__("CLEX dynamics", controls, _figure())
         self.listen(self._new_model, "preset")
         self.listen(self._new_flow, "prior", "strength", "seed", "solver", "steps")
         self.listen(self._new_pair, "pair")
@@ -71,8 +79,7 @@ class DynamicsExplorer(Explorer):
 
     def _new_model(self) -> None:
         pairs = presets.by_name(self.preset).pairs
-        with self.controls["pair"].hold_trait_notifications():
-            self.controls["pair"].max = pairs - 1
+        self.controls["pair"].max = pairs - 1
         self._new_flow()
 
     def _new_flow(self) -> None:
@@ -80,20 +87,22 @@ class DynamicsExplorer(Explorer):
         self._path = self.clex
         self._ratios = over_factors(self._path, self.factors)
         self._prior_ratios = over_factors(self._path.prior, self.factors)
-        self._new_pair()
+        self._draw_pair({FLOW: joined(self.factors, np.log(self._ratios).T)})
         self.later(self._new_errors)
 
     def _new_pair(self) -> None:
+        self._draw_pair({})
+
+    def _draw_pair(self, curves: dict[int, tuple[np.ndarray, np.ndarray]]) -> None:
+        """Draw the given curves, the chosen pair and its velocity field."""
         z, prior = np.log(self._ratios), np.log(self._prior_ratios[:, self.pair])
         low, high = min(z.min(), prior.min()) - 0.2, max(z.max(), 0.0) + 0.2
-        tails = arrows(self._path, self.pair, factor_grid(MAX_FACTOR, 11)[:-1], np.linspace(low, high, 9))
-        curves = {
-            FLOW: joined(self.factors, z.T),
-            ARROWS: tails,
+        of_pair = {
+            ARROWS: arrows(self._path, self.pair, factor_grid(MAX_FACTOR, 11)[:-1], np.linspace(low, high, 9)),
             PRIOR: (self.factors, prior),
             PATH: (self.factors, z[:, self.pair]),
         }
-        self._paint(curves)
+        self._paint(curves | of_pair)
         self.rename({PRIOR: self._path.prior.title, PATH: f"CLEX, pair {self.pair}"})
 
     def _new_factor(self) -> None:
@@ -115,7 +124,7 @@ class DynamicsExplorer(Explorer):
         }
         self.draw(curves | at_factor)
         self._finding = self._describe(factor, path / prior)
-        self._tell()
+        self.say(self._finding + self._accuracy)
 
     def _describe(self, factor: float, moved: np.ndarray) -> str:
         furthest = int(np.abs(np.log(moved)).argmax())
@@ -133,7 +142,7 @@ class DynamicsExplorer(Explorer):
         chosen = errors[COUNTS.index(self.steps)]
         self.draw({ERRORS: (np.array(COUNTS), errors), ERROR: (np.array([self.steps]), np.array([chosen]))})
         self._accuracy = f" {self.steps} {self.solver.name} steps to t = {MAX_FACTOR:g} miss ln θ by <b>{chosen:.1e}</b>."
-        self._tell()
+        self.say(self._finding + self._accuracy)
 
     def _solved(self, field: ode.BoundedField, solver: ode.Solver, step: ode.Step) -> np.ndarray:
         path = self._path
@@ -141,11 +150,8 @@ class DynamicsExplorer(Explorer):
         with torch.no_grad():
             return numbers(scaling.CLEX(**shape, field=field, solver=solver, step=step).residual(MAX_FACTOR))
 
-    def _tell(self) -> None:
-        self.say(self._finding + getattr(self, "_accuracy", ""))
 
-
-def _figure(points: int) -> go.Figure:
+def _figure() -> go.Figure:
     figure = row(("Flow of ln θ", "θ(t) beside its prior", "Solver error"), spacing=0.1, height=440)
     thin = dict(color=style.COLOURS[0], width=1)
     figure.add_scatter(name="all pairs", mode="lines", line=thin, opacity=0.5, hoverinfo="skip", col=1, row=1)

@@ -5,11 +5,13 @@ the data of a few traces inside one `batch_update`; the layout is touched when t
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+import html
+from collections.abc import Callable, Mapping, Sequence
 
 import ipywidgets
 import numpy as np
 import plotly.graph_objects as go
+import traitlets
 
 from clexlab import presets
 from clexlab.figures import style
@@ -24,6 +26,25 @@ WIDE = {"width": "100%"}
 REST = 0.15  # seconds without a new value after which a slow panel is computed
 
 
+def put(name: str, widget: ipywidgets.Widget, value: object) -> None:
+    """Set a control, refusing what it does not hold: ipywidgets would clamp a number and raise its own error for a choice."""
+    if hasattr(widget, "options"):
+        allowed = [entry[1] if isinstance(entry, tuple) else entry for entry in widget.options]
+        if value not in allowed:
+            raise ValueError(f"{name} is {value!r}; choose one of {', '.join(map(repr, allowed))}")
+    elif hasattr(widget, "min"):
+        low, high = widget.min, widget.max
+        if isinstance(widget, ipywidgets.FloatLogSlider):
+            low, high = widget.base**low, widget.base**high
+        # The comparison is written so that NaN fails it.
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+            raise ValueError(f"{name} is {value!r}; it must be a number between {low:g} and {high:g}")
+    try:
+        widget.value = value
+    except traitlets.TraitError as error:
+        raise ValueError(f"{name} is {value!r}; it must be of the kind of {widget.value!r}") from error
+
+
 def control(name: str) -> property:
     """An attribute of an explorer that reads and sets the control of this name, as a hand on the slider would."""
 
@@ -31,7 +52,7 @@ def control(name: str) -> property:
         return explorer.controls[name].value
 
     def write(explorer: "Explorer", value: object) -> None:
-        explorer.controls[name].value = value
+        put(name, explorer.controls[name], value)
 
     return property(read, write, doc=f"The value of the control {name!r}.")
 
@@ -84,11 +105,12 @@ class Explorer(ipywidgets.Box):
         """New x and y for some traces, by index, as one message and one redraw.
 
         Always both: where traces of one update carry different attributes, plotly's model in the page loses the missing
-        ones, and a second view of the widget would lack them.
+        ones, and a second view of the widget would lack them. Float32 halves what travels.
         """
         with self.figure.batch_update():
             for index, (x, y) in curves.items():
-                self.figure.data[index].x, self.figure.data[index].y = x, y
+                self.figure.data[index].x = np.asarray(x, dtype=np.float32)
+                self.figure.data[index].y = np.asarray(y, dtype=np.float32)
 
     def rename(self, names: Mapping[int, str]) -> None:
         """New legend names for some traces, sent only where they differ."""
@@ -101,30 +123,45 @@ class Explorer(ipywidgets.Box):
         self.sentence.value = f'<div role="status" style="line-height: 1.5; padding-top: 4px">{sentence}</div>'
 
 
-def presets_menu(value: str, extra: tuple[str, ...] = ()) -> ipywidgets.Dropdown:
+def choices(name: str, options: Sequence, value: object) -> ipywidgets.Dropdown:
+    """A labelled drop-down."""
+    return _filled(name, ipywidgets.Dropdown(options=options, description=name, style=LABEL, layout=WIDE), value)
+
+
+def presets_menu(value: str, extra: Sequence[str] = ()) -> ipywidgets.Dropdown:
     """The drop-down of real models; `extra` are further entries at its end."""
-    names = [geometry.name for geometry in presets.PRESETS]
-    return ipywidgets.Dropdown(options=[*names, *extra], value=value, description="model", style=LABEL, layout=WIDE)
+    return choices("model", [*(geometry.name for geometry in presets.PRESETS), *extra], value)
+
+
+def steps_slider(name: str, options: Sequence, value: object) -> ipywidgets.SelectionSlider:
+    """A slider over a list of values."""
+    return _filled(name, ipywidgets.SelectionSlider(options=options, description=name, style=LABEL, layout=WIDE), value)
+
+
+def log_slider(name: str, low: float, high: float, step: float, value: float, base: float = 2.0) -> ipywidgets.FloatLogSlider:
+    """A slider whose steps are equal factors: from base^low to base^high."""
+    ends = dict(base=base, min=low, max=high, step=step, value=base**low)
+    slider = ipywidgets.FloatLogSlider(**ends, description=name, readout_format=".4g", style=LABEL, layout=WIDE)
+    return _filled(name, slider, value)
+
+
+def whole_slider(name: str, low: int, high: int, value: int) -> ipywidgets.IntSlider:
+    """A slider over whole numbers."""
+    return _filled(name, ipywidgets.IntSlider(min=low, max=high, description=name, style=LABEL, layout=WIDE), value)
+
+
+def even_slider(name: str, low: float, high: float, step: float, value: float) -> ipywidgets.FloatSlider:
+    """A slider with equal steps."""
+    ends = dict(min=low, max=high, step=step)
+    return _filled(name, ipywidgets.FloatSlider(**ends, description=name, style=LABEL, layout=WIDE), value)
+
+
+def _filled(name: str, widget: ipywidgets.Widget, value: object) -> ipywidgets.Widget:
+    put(name, widget, value)
+    return widget
 
 
 def describe(geometry: Geometry) -> str:
     """A model's geometry in words, with where the numbers are published as a tooltip."""
     words = f"{geometry.head_dim} rotary dimensions, base {geometry.base:,.0f}, window {geometry.window:,} tokens"
-    return f'<span title="{geometry.source}">{words}</span>'
-
-
-def choices(name: str, options: list, value: object) -> ipywidgets.Dropdown:
-    """A labelled drop-down."""
-    return ipywidgets.Dropdown(options=options, value=value, description=name, style=LABEL, layout=WIDE)
-
-
-def log_slider(name: str, low: float, high: float, step: float, value: float, base: float = 2.0) -> ipywidgets.FloatLogSlider:
-    """A slider whose steps are equal factors: from base^low to base^high."""
-    return ipywidgets.FloatLogSlider(
-        value=value, base=base, min=low, max=high, step=step, description=name, readout_format=".4g", style=LABEL, layout=WIDE
-    )
-
-
-def steps_slider(name: str, options: list, value: object) -> ipywidgets.SelectionSlider:
-    """A slider over a list of values."""
-    return ipywidgets.SelectionSlider(options=options, value=value, description=name, style=LABEL, layout=WIDE)
+    return f'<span title="{html.escape(geometry.source)}">{words}</span>'

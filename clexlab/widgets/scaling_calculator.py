@@ -157,21 +157,20 @@ class ScalingCalculator(Explorer):
         }
         self.draw(curves)
         self.rename({SCALED: path.title})
-        self.say(_finding(path, length, int(new.sum()), int(unscaled.sum())))
+        self.say(describe(presets.by_name(self.preset)) + ". " + _finding(path, length, int(new.sum()), int(unscaled.sum())))
 
 
 def _finding(path: scaling.Path, length: int, new: int, unscaled: int) -> str:
     factor = length / path.window
-    geometry = describe(frequencies.Geometry("", path.head_dim, path.base, path.window, ""))
     return (
-        f"{geometry}. {length:,} tokens need <b>t = {factor:.4g}</b>. With {path.title} <b>{new} of {path.pairs}</b> pairs turn"
+        f"{length:,} tokens need <b>t = {factor:.4g}</b>. With {path.title} <b>{new} of {path.pairs}</b> pairs turn"
         f" to angles never met in training (without scaling {unscaled}); cos and sin are multiplied by"
         f" <b>{path.attention_scale(factor):.4g}</b>."
     )
 
 
 def _text_area() -> ipywidgets.Textarea:
-    return ipywidgets.Textarea(rows=10, layout=dict(width="100%"), style=dict(font_family="monospace", font_size="12px"))
+    return ipywidgets.Textarea(rows=10, layout=dict(width="100%"), style=dict(font_size="12px"))
 
 
 def _column(title: str, area: ipywidgets.Textarea) -> ipywidgets.VBox:
