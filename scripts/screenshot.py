@@ -1,4 +1,7 @@
-"""A picture of a lesson in a real JupyterLab: `python scripts/screenshot.py notebooks/02_*.ipynb --theme dark --out a.png`."""
+"""Pictures of a lesson in a real JupyterLab: `python scripts/screenshot.py notebooks/02_*.ipynb --theme dark --out a.png`.
+
+The whole notebook comes as a-1.png, a-2.png, …; `--cell N` or `--window` give one picture.
+"""
 
 import argparse
 import shutil
@@ -16,7 +19,7 @@ def main() -> None:
     parser.add_argument("notebook", type=Path)
     parser.add_argument("--theme", choices=THEMES, default="light")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--cell", type=int, help="only this cell, counted from 0; default: the whole notebook")
+    parser.add_argument("--cell", type=int, help="only this cell, counted from 0")
     parser.add_argument("--width", type=int, default=1400)
     parser.add_argument("--height", type=int, default=1000)
     parser.add_argument("--window", action="store_true", help="the browser window as it is, the cell scrolled into it")
@@ -31,7 +34,7 @@ def main() -> None:
 
 
 def take(notebook: LabNotebook, options: argparse.Namespace) -> None:
-    """Write the picture: one cell, the window, or the notebook from its first to its last cell."""
+    """Write one cell, the window, or the notebook from its first to its last cell in pieces of the window's height."""
     cells = notebook.page.locator(f"{notebook.panel} .jp-Cell")
     if options.cell is not None:
         cells.nth(options.cell).scroll_into_view_if_needed()
@@ -41,10 +44,15 @@ def take(notebook: LabNotebook, options: argparse.Namespace) -> None:
         cells.nth(options.cell).screenshot(path=options.out)
     else:
         # A window as tall as the notebook shows all of it at once.
-        tall = cells.last.evaluate("e => e.offsetTop + e.offsetHeight") + 250
-        notebook.page.set_viewport_size({"width": options.width, "height": min(int(tall), 30_000)})
+        reach = "e => e.getBoundingClientRect().bottom"
+        tall = int(cells.last.evaluate(reach) - cells.first.evaluate("e => e.getBoundingClientRect().top")) + 250
+        notebook.page.set_viewport_size({"width": options.width, "height": tall})
+        cells.first.evaluate("e => e.scrollIntoView()")
         notebook.settle()
-        notebook.page.screenshot(path=options.out)
+        bottom = int(cells.last.evaluate(reach)) + 10
+        for number, top in enumerate(range(0, bottom, options.height), start=1):
+            piece = {"x": 0, "y": top, "width": options.width, "height": min(options.height, bottom - top)}
+            notebook.page.screenshot(path=options.out.with_stem(f"{options.out.stem}-{number}"), clip=piece)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ function slider(view, host, { name, label, min, max, step, text, toPosition = (v
     const position = toPosition(value);
     // While it is dragged the slider already stands where the value came from.
     if (Math.abs(Number(input.value) - position) >= step / 2) input.value = position;
+    input.style.setProperty("--filled", `${(100 * (input.value - min)) / (max - min)}%`);
     output.textContent = text(value);
     input.setAttribute("aria-valuetext", text(value));
   };
