@@ -2,8 +2,8 @@
 
 `window` is the length the frequencies were trained at before any published extension (transformers'
 `original_max_position_embeddings`); `head_dim` is the rotary dimension. `rope_parameters` is what the model ships or its
-card recommends, in transformers 5 form. Every number was read in the place that `source` names, not remembered; the
-repositories named there carry the same numbers as the model's own config.json.
+card recommends, in transformers 5 form. Every number was read in a place that `source` names, none is from memory: in the
+model's own config.json where it stands alone, otherwise in the repository or page named beside it.
 """
 
 from collections.abc import Callable
@@ -67,8 +67,8 @@ _PHI3_SHORT = [
 # fmt: on
 
 PRESETS: tuple[Geometry, ...] = (
-    Geometry("Llama-2-7B", 128, 1e4, 4096, f"meta-llama/Llama-2-7b-hf config.json; {_LITGPT}; arXiv 2307.09288 table 1"),
-    Geometry("CodeLlama-7B", 128, 1e6, 16384, f"codellama/CodeLlama-7b-hf config.json; {_MLC}; arXiv 2308.12950 §2.4"),
+    Geometry("Llama-2-7B", 128, 1e4, 4096, f"meta-llama/Llama-2-7b-hf config.json; {_LITGPT}"),
+    Geometry("CodeLlama-7B", 128, 1e6, 16384, f"codellama/CodeLlama-7b-hf config.json; {_MLC}"),
     Geometry("Llama-3-8B", 128, 5e5, 8192, f"meta-llama/Meta-Llama-3-8B config.json; {_LITGPT}"),
     Geometry("Llama-3.1-8B", 128, 5e5, 8192, f"meta-llama/Llama-3.1-8B config.json; {_MLC} (llama3_1_8b)", _llama3(8.0)),
     Geometry("Llama-3.2-1B", 64, 5e5, 8192, f"meta-llama/Llama-3.2-1B config.json; {_MLC} (llama3_2_1b)", _llama3(32.0)),
@@ -122,7 +122,13 @@ PRESETS: tuple[Geometry, ...] = (
             "short_factor": _PHI3_SHORT,
         },
     ),
-    Geometry("GPT-NeoX-20B", 24, 1e4, 2048, "EleutherAI/gpt-neox-20b config.json (rotary_pct 0.25 of 96)"),
+    Geometry(
+        "GPT-NeoX-20B",
+        24,
+        1e4,
+        2048,
+        "EleutherAI/gpt-neox-20b config.json (rotary_pct 0.25 of 96), as copied in ybelkada/gpt-neo-x-20b-sharded-bf16",
+    ),
     Geometry("Pythia-6.9B", 32, 1e4, 2048, "EleutherAI/pythia-6.9b config.json (rotary_pct 0.25 of 128)"),
     Geometry("GPT-J-6B", 64, 1e4, 2048, f"transformers GPTJConfig defaults (rotary_dim 64 of 256); {_MLC} (gpt_j)"),
     Geometry("Gemma-2-9B", 256, 1e4, 8192, f"google/gemma-2-9b config.json; {_MLC} (gemma2_9b); half its layers see 4096"),
@@ -164,12 +170,19 @@ PRESETS: tuple[Geometry, ...] = (
         64,
         1e4,
         4096,
-        "deepseek-ai/DeepSeek-V3: inference/model.py (qk_rope_head_dim 64 of 192; mscale 1, used for all dimensions)",
+        "deepseek-ai/DeepSeek-V3: inference/model.py and config.json (qk_rope_head_dim 64 of 192), the latter as copied in"
+        " gitcode.com/cann/cann-recipes-train: llm_rl/deepseek/verl_patches/config.json",
         _deepseek(1.0),
     ),
     Geometry("Falcon-7B", 64, 1e4, 2048, f"tiiuae/falcon-7b config.json; {_LITGPT}; base: transformers FalconConfig default"),
     Geometry("OLMo-2-7B", 128, 5e5, 4096, f"allenai/OLMo-2-1124-7B config.json; {_LITGPT}; {_MLC} (olmo2_7b)"),
-    Geometry("StableLM-2-1.6B", 16, 1e4, 4096, f"{_MLC} (stablelm-2-zephyr-1_6b, the tuned model; rotary 0.25 of 64)"),
+    Geometry(
+        "StableLM-2-1.6B",
+        16,
+        1e4,
+        4096,
+        "stabilityai/stablelm-2-1_6b config.json (partial_rotary_factor 0.25 of 64), as copied in Xenova/stablelm-2-1_6b",
+    ),
 )
 
 
@@ -182,8 +195,9 @@ def by_name(name: str) -> Geometry:
 
 
 def published_factor(geometry: Geometry) -> float:
-    """The factor t that the model's published settings are for; 1 when it ships unscaled."""
-    return float((geometry.rope_parameters or {}).get("factor", 1.0))
+    """The factor t that the model's published settings are for; 1 when it ships unscaled. ValueError if they name none."""
+    parameters = geometry.rope_parameters or {"rope_type": "default"}
+    return 1.0 if parameters.get("rope_type") == "default" else float(_setting(geometry, parameters, "factor"))
 
 
 def published_scaling(geometry: Geometry) -> Path:
@@ -198,8 +212,7 @@ def published_scaling(geometry: Geometry) -> Path:
     rope_type = parameters.get("rope_type")
     if rope_type not in _BUILDERS:
         raise ValueError(
-            f"{geometry.name} has rope_type {rope_type!r}; paths are built from {', '.join(_BUILDERS)}:"
-            " pass the path object itself instead"
+            f"{geometry.name} has rope_type {rope_type!r}; paths are built from {', '.join(_BUILDERS)}; build another path directly"
         )
     declared = parameters.get("original_max_position_embeddings", geometry.window)
     if declared != geometry.window or parameters.get("rope_theta", geometry.base) != geometry.base:
@@ -221,12 +234,19 @@ def _yarn(geometry: Geometry, parameters: dict[str, Any]) -> Path:
 
 
 def _longrope(geometry: Geometry, parameters: dict[str, Any]) -> Path:
-    return LongRoPE(**_shape(geometry), factors=tuple(parameters["long_factor"]), max_factor=parameters["factor"])
+    factors = tuple(_setting(geometry, parameters, "long_factor"))
+    return LongRoPE(**_shape(geometry), factors=factors, max_factor=published_factor(geometry))
 
 
 def _llama3_path(geometry: Geometry, parameters: dict[str, Any]) -> Path:
-    ramp = TurnsRamp(slow=parameters["low_freq_factor"], fast=parameters["high_freq_factor"])
-    return Llama3(**_shape(geometry), ramp=ramp)
+    slow, fast = (_setting(geometry, parameters, f"{end}_freq_factor") for end in ("low", "high"))
+    return Llama3(**_shape(geometry), ramp=TurnsRamp(slow=slow, fast=fast))
+
+
+def _setting(geometry: Geometry, parameters: dict[str, Any], key: str) -> Any:
+    if key not in parameters:
+        raise ValueError(f"{geometry.name}: rope_parameters have no {key!r}, only {', '.join(parameters)}; add it")
+    return parameters[key]
 
 
 def _shape(geometry: Geometry) -> dict[str, Any]:

@@ -51,13 +51,9 @@ def test_published_settings_give_transformers_frequencies(geometry):
 @pytest.mark.parametrize("geometry", SCALED, ids=[geometry.name for geometry in SCALED])
 def test_the_path_writes_back_what_the_model_published(geometry):
     written = presets.published_scaling(geometry).rope_parameters(presets.published_factor(geometry))
-    rewritten = frequencies.Geometry(
-        geometry.name, geometry.head_dim, geometry.base, geometry.window, geometry.source, written
-    )
+    rewritten = frequencies.Geometry(geometry.name, geometry.head_dim, geometry.base, geometry.window, geometry.source, written)
     length = int(presets.published_factor(geometry) * geometry.window)
-    torch.testing.assert_close(
-        transformers_rope(rewritten, length), transformers_rope(geometry, length), rtol=1e-6, atol=0
-    )
+    torch.testing.assert_close(transformers_rope(rewritten, length), transformers_rope(geometry, length), rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize("geometry", presets.PRESETS, ids=NAMES)
@@ -112,6 +108,15 @@ def test_an_unknown_rope_type_is_refused():
     geometry = frequencies.Geometry("made up", 64, 1e4, 4096, "none", {"rope_type": "axial"})
     with pytest.raises(ValueError, match="axial.*linear, llama3, yarn, longrope"):
         presets.published_scaling(geometry)
+
+
+@pytest.mark.parametrize(
+    "rope_type, missing", [("linear", "factor"), ("longrope", "long_factor"), ("llama3", "low_freq_factor"), ("yarn", "factor")]
+)
+def test_a_missing_setting_is_named(rope_type, missing):
+    geometry = frequencies.Geometry("made up", 64, 1e4, 4096, "none", {"rope_type": rope_type})
+    with pytest.raises(ValueError, match=missing):
+        presets.published_scaling(geometry).inv_freq(presets.published_factor(geometry))
 
 
 @pytest.mark.parametrize("key, value", [("original_max_position_embeddings", 131072), ("rope_theta", 1e6)])

@@ -1,14 +1,17 @@
-"""Exercises of lesson 02: find the critical pair, the window that would be long enough, and what NTK leaves out of range."""
+"""Exercises of lesson 02: the critical pair, the hole left in a circle, a long enough window, what NTK leaves out of range."""
 
 import math
 from collections.abc import Sequence
+
+import torch
 
 from clexlab import exercises
 
 # Llama-2, Llama-3.2-1B, and a small head in a window so long that every pair completes a turn.
 _MODELS = ((128, 10_000.0, 4096), (64, 500_000.0, 8192), (16, 10_000.0, 2**20))
 _HEADS = ((128, 10_000.0), (64, 500_000.0), (24, 10_000.0))
-_STRETCHES = ((4.0, 46, 64), (8.0, 35, 64), (2.0, 18, 32))
+# Half a circle in steps, many laps, a small arc, and five steps that end evenly spread: (radians per token, window).
+_CIRCLES = ((math.pi / 4, 4), (1.0, 100), (0.01, 100), (0.8 * math.pi, 5))
 
 
 def _over(answer: object, cases: Sequence[tuple]) -> object:
@@ -52,6 +55,40 @@ def solution_critical_pair(head_dim: int, base: float, window: int) -> int:
     return sum(2 * math.pi * base ** (2 * j / head_dim) <= window for j in range(head_dim // 2))
 
 
+def check_largest_gap(answer: object) -> bool:
+    """A function largest_gap(theta, window): the largest arc, in degrees, that no distance 0 … window-1 falls into."""
+    if exercises.unanswered(answer):
+        return False
+    return exercises.judge(
+        [225.0, 7.6055122, 303.27718, 72.0],
+        _over(answer, _CIRCLES),
+        [
+            ([45.0, 7.6055122, 0.57295780, 72.0], "the arc from the last angle round to the first is missing; a circle has no ends"),
+            ([45.0, 57.295780, 0.57295780, 144.0], "sort the angles after reducing them modulo 2π; neighbours in time are not neighbours"),
+            ([225.0, 57.295780, 303.27718, 144.0], "sort the angles after reducing them modulo 2π; neighbours in time are not neighbours"),
+            ([3.9269908, 0.13274123, 5.2931853, 1.2566371], "this is in radians; degrees are asked"),
+            ([180.0, 7.6055122, 302.70422, 72.0], "one distance too many: in a window of L tokens distances end at L - 1"),
+            ([180.0, 360.0, 57.295780, 360.0], "this is the arc that was travelled; asked is the largest hole that was left"),
+        ],
+        "reduce the angles modulo 2π, sort them, take the differences and the arc from the last round to the first",
+    )
+
+
+def hint_largest_gap() -> None:
+    """How to start."""
+    print(
+        "angles = (torch.arange(window, dtype=torch.float64) * theta) % (2 * math.pi), sorted.\n"
+        "The holes are their differences, and one more: from the last angle on, past zero, to the first."
+    )
+
+
+def solution_largest_gap(theta: float, window: int) -> float:
+    """Sorted angles on the circle; the last hole goes past zero."""
+    angles = ((torch.arange(window, dtype=torch.float64) * theta) % (2 * math.pi)).sort().values
+    holes = torch.cat((angles.diff(), angles[:1] + 2 * math.pi - angles[-1:]))
+    return math.degrees(float(holes.max()))
+
+
 def check_full_turn_window(answer: object) -> bool:
     """A function full_turn_window(head_dim, base): the shortest window, in tokens, in which every pair completes a turn."""
     if exercises.unanswered(answer):
@@ -81,19 +118,20 @@ def solution_full_turn_window(head_dim: int, base: float) -> float:
 
 
 def check_ntk_new_pairs(answer: object) -> bool:
-    """How many of Llama-2's pairs meet new angles at t = 4 under NTK scaling built for t = 4."""
+    """How many of Llama-3-8B's pairs meet new angles at t = 4 under NTK scaling built for t = 4."""
     return exercises.judge(
-        17,
+        28,
         answer,
         [
-            (18, "almost: the last pair is divided by exactly t, so its largest angle is the one it had in training"),
+            (29, "almost: the last pair is divided by exactly t, so its largest angle is the one it had in training"),
             (63, "pairs before the critical one have met the whole circle; a larger angle is another lap, not a new angle"),
             (64, "the fastest pairs have met the whole circle; a larger angle is another lap, not a new angle"),
             (0, "only the last pair is divided by all of t; the other slow ones by less, so their angles still grow"),
             (1, "it is the other way round: the last pair stays in range, the rest of the slow ones do not"),
-            (46, "these pairs complete a turn in training; they have met every angle"),
+            (35, "these pairs complete a turn in training; they have met every angle"),
+            (17, "that is Llama-2; a larger base makes more pairs slow"),
         ],
-        "count pairs that are slow (46 to 63) and whose largest angle still grows: 4 / 4^(j/63) > 1",
+        "count pairs that are slow (from the critical pair on) and whose largest angle still grows: 4 / 4^(j/63) > 1",
     )
 
 
@@ -101,42 +139,10 @@ def hint_ntk_new_pairs() -> None:
     """How to start."""
     print(
         "frequencies.meets_new_angles(scaled, trained, window, length) answers for every pair.\n"
-        "scaled = scaling.NTK(head_dim=128, base=1e4, window=4096).inv_freq(4.0), length = 4 * 4096."
+        "scaled = scaling.NTK(head_dim=128, base=5e5, window=8192).inv_freq(4.0), length = 4 * 8192."
     )
 
 
 def solution_ntk_new_pairs() -> int:
-    """The 18 slow pairs, except the last, which NTK divides by exactly t."""
-    return sum(4.0 / 4.0 ** (j / 63) > 1 for j in range(46, 64))
-
-
-def check_ntk_factor(answer: object) -> bool:
-    """A function ntk_factor(t, critical, pairs): the factor NTK must be built for so that t · window brings no new angle."""
-    if exercises.unanswered(answer):
-        return False
-    return exercises.judge(
-        [6.6766779, 42.224253, 3.2994424],
-        _over(answer, _STRETCHES),
-        [
-            ([4.0, 8.0, 2.0], "that is t itself, and with it only the last pair stays in range"),
-            ([2.7516891, 3.1748021, 1.4955179], "the exponent is upside down: the factor must be larger than t"),
-            ([6.8809545, 44.808927, 3.4289759], "NTK divides pair j by s^(j/(pairs - 1)): the last index, not the number of pairs"),
-            ([6.9644045, 47.138160, 3.5395603], "this protects pair critical - 1 too, which needs no protection: it completes a turn"),
-            ([5.4782609, 14.4, 3.4444444], "a power is asked, not a multiple: s^(j/(pairs - 1)) = t, solved for s"),
-        ],
-        "solve s^(critical/(pairs - 1)) = t for s; slower pairs are then divided by more than t",
-    )
-
-
-def hint_ntk_factor() -> None:
-    """How to start."""
-    print(
-        "NTK built for a factor s divides the frequency of pair j by s ** (j / (pairs - 1)).\n"
-        "At length t · window a slow pair stays in range when it is divided by at least t.\n"
-        "Among the slow pairs, which one is divided least? Let its divisor be t."
-    )
-
-
-def solution_ntk_factor(t: float, critical: int, pairs: int) -> float:
-    """Pair `critical` is the slow pair that is divided least: s^(critical/(pairs - 1)) = t."""
-    return t ** ((pairs - 1) / critical)
+    """The 29 slow pairs, except the last, which NTK divides by exactly t."""
+    return sum(4.0 / 4.0 ** (j / 63) > 1 for j in range(35, 64))

@@ -19,6 +19,8 @@ from clexlab.scaling import Path
 
 # Classes of pairs by turns made in training; 32 is where YaRN starts to touch a pair (its `fast`).
 MANY_TURNS = 32
+# Fainter than the grid, so that a grey note on it stays legible on white and on black.
+_SHADE = "rgba(127,127,127,0.12)"
 
 
 def wavelengths_against_window(geometries: Sequence[Geometry]) -> go.Figure:
@@ -77,7 +79,8 @@ def circle_coverage(geometry: Geometry, factors: Sequence[float]) -> go.Figure:
         _line(figure, index, name, 360 * np.minimum(made, 1.0), "pair %{x}: %{y:.1f}° of 360°")
     figure.data[0].update(fill="tozeroy", fillcolor="rgba(0,114,178,0.18)")
     figure.update_layout(xaxis=_pair_axis([geometry]))
-    figure.update_yaxes(title="angles met (degrees)", range=[0, 380], tickvals=[0, 90, 180, 270, 360], ticksuffix="°")
+    quarters = [0, 90, 180, 270, 360]
+    figure.update_yaxes(title="angles met (degrees)", range=[0, 380], tickvals=quarters, ticktext=[f"{q}°" for q in quarters])
     legend_below(figure)
     return figure
 
@@ -99,7 +102,7 @@ def phase_coverage(paths: Sequence[Path], factor: float) -> go.Figure:
         new = int(frequencies.meets_new_angles(scaled, base, window, factor * window).sum())
         _line(figure, index, f"{path.title}: {new} pairs meet new angles", coverage, "pair %{x}: %{y:.3~r} × trained")
     level(figure, 1.0, "largest angle in training", "solid")
-    figure.add_vrect(x0=critical - 0.5, x1=len(base) - 0.5, fillcolor=style.GRID, line_width=0, layer="below")
+    figure.add_vrect(x0=critical - 0.5, x1=len(base) - 0.5, fillcolor=_SHADE, line_width=0, layer="below")
     note = dict(text="never completed a turn", font=dict(size=11, color=style.NEUTRAL), showarrow=False)
     figure.add_annotation(x=len(base) - 0.7, y=0.88, xanchor="right", yanchor="top", yref="paper", **note)
     axis = dict(title="pair j", range=[-0.5, len(base) - 0.5])

@@ -2,12 +2,22 @@
 
 import math
 
+import torch
+
 from clexlab.exercises import lesson02 as lesson
 
 
 def pairs_that_fit(exponent, turn=2 * math.pi):
     """The solution's count with another wavelength: turn · base^(exponent · j/d)."""
     return lambda d, b, window: sum(turn * b ** (exponent * j / d) <= window for j in range(d // 2))
+
+
+def angles_met(theta, window):
+    return (torch.arange(window, dtype=torch.float64) * theta) % (2 * math.pi)
+
+
+def degrees(holes):
+    return math.degrees(holes.max())
 
 
 CASES = [
@@ -26,6 +36,18 @@ CASES = [
         ],
     ),
     (
+        lesson.check_largest_gap,
+        lesson.solution_largest_gap,
+        [
+            (lambda theta, window: degrees(angles_met(theta, window).sort().values.diff()), "no ends"),
+            (lambda theta, window: degrees(angles_met(theta, window).diff()), "sort the angles"),
+            (lambda theta, window: math.radians(lesson.solution_largest_gap(theta, window)), "in radians"),
+            (lambda theta, window: lesson.solution_largest_gap(theta, window + 1), "one distance too many"),
+            (lambda theta, window: min(360.0, math.degrees(window * theta)), "arc that was travelled"),
+            (lambda theta, window: 0.0, "reduce the angles"),
+        ],
+    ),
+    (
         lesson.check_full_turn_window,
         lesson.solution_full_turn_window,
         [
@@ -41,25 +63,14 @@ CASES = [
         lesson.check_ntk_new_pairs,
         lesson.solution_ntk_new_pairs(),
         [
-            (18, "exactly t"),
+            (29, "exactly t"),
             (63, "another lap"),
             (64, "another lap"),
             (0, "by less"),
             (1, "other way round"),
-            (46, "met every angle"),
+            (35, "met every angle"),
+            (17, "Llama-2"),
             (12, "count pairs that are slow"),
-        ],
-    ),
-    (
-        lesson.check_ntk_factor,
-        lesson.solution_ntk_factor,
-        [
-            (lambda t, critical, pairs: t, "t itself"),
-            (lambda t, critical, pairs: t ** (critical / (pairs - 1)), "upside down"),
-            (lambda t, critical, pairs: t ** (pairs / critical), "not the number of pairs"),
-            (lambda t, critical, pairs: t ** ((pairs - 1) / (critical - 1)), "needs no protection"),
-            (lambda t, critical, pairs: t * (pairs - 1) / critical, "not a multiple"),
-            (lambda t, critical, pairs: 2 * t, "solve s^"),
         ],
     ),
 ]
