@@ -137,6 +137,7 @@ def _run(path, notebook, folder, environment, seconds, on_cell) -> None:
         on_cell_execute=started,
         on_cell_executed=executed,
     )
+    client.owns_km = True  # nbclient ends only kernels whose manager it made itself, unless told so
     try:
         client.execute(env=environment)
     except CellExecutionError as error:

@@ -3,6 +3,7 @@ import re
 import sys
 
 import nbformat
+import psutil
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
@@ -189,6 +190,16 @@ def test_an_endless_cell_is_ended(tmp_path, monkeypatch):
     monkeypatch.setitem(notebooks.CELL_SECONDS, "smoke", 1)
     with pytest.raises(notebooks.LessonFailed, match="ran longer than 1 s"):
         notebooks.execute(write(tmp_path, "while True: pass"), "smoke")
+
+
+@pytest.mark.parametrize("source", ["1", "1 / 0"])
+def test_no_kernel_outlives_its_lesson(tmp_path, source):
+    path = write(tmp_path, f"import os; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))", source)
+    try:
+        notebooks.execute(path, "smoke")
+    except notebooks.LessonFailed:
+        assert source == "1 / 0"
+    assert not psutil.pid_exists(int((tmp_path / "pid").read_text()))
 
 
 def test_an_unknown_profile_is_refused_before_anything_runs(tmp_path):
