@@ -18,7 +18,7 @@ def check_turns(answer: object) -> bool:
             (40.0, "this is in per cent; the exercise asks for turns"),
             (3000.0, "window and wavelength were subtracted; how often does one fit into the other?"),
         ],
-        "turns = tokens in the window / tokens per turn",
+        "another formula; turns = tokens in the window / tokens per turn",
     )
 
 
@@ -47,7 +47,7 @@ def check_interpolate(answer: object) -> bool:
             ([1.0, 0.1, 0.0025], "only the slowest pair was slowed down; here every pair turns more slowly"),
             ([0.0625, 0.00625, 0.000625], "divided twice by the factor"),
         ],
-        "every frequency, the fast ones too, is divided by the factor",
+        "another formula; every frequency, the fast ones too, is divided by the factor",
     )
 
 

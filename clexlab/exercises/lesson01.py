@@ -37,8 +37,9 @@ def check_rotate(answer: object) -> bool:
                 [[-3.0, 1.0, 2.0, 4.0], [-0.6339746, 3.0980762, -2.4641016, 3.7320508]],
                 "the pairs are right but were put back interleaved; join the two halves one after the other",
             ),
+            ([[1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 3.0, 4.0]], "x came back unchanged; the angles were not used"),
         ],
-        "first half: a cos - b sin; second half: b cos + a sin, with a and b the two halves of x",
+        "the formula differs: first half a cos - b sin, second half b cos + a sin, with a and b the two halves of x",
     )
 
 
@@ -72,7 +73,7 @@ def check_scores(answer: object) -> bool:
             ([2.0, 1.1160254, -1.0], "divided by √d; attention does that later, this score is the plain dot product"),
             ([4.0, 4.0, 4.0], "the distance was not used: this is the score without any rotation"),
         ],
-        "sum over pairs of (q·k) cos(sθ) + (q_a k_b - q_b k_a) sin(sθ)",
+        "the formula differs: sum (q_a k_a + q_b k_b) cos(sθ) + (q_a k_b - q_b k_a) sin(sθ) over pairs",
     )
 
 
@@ -119,7 +120,7 @@ def check_move_weight(answer: object) -> bool:
             (unmoved, "the rows stayed where they were; a projection's outputs are its rows, not columns"),
             (blocks, "half a head was moved as a block; rows 0, 2, 4 come first, then 1, 3, 5"),
         ],
-        "the numbers are the old rows in their new order: within every head first the even rows, then the odd ones",
+        "another order; these are the old rows as they should stand: in every head first the even rows, then the odd ones",
     )
 
 

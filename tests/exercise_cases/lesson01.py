@@ -46,7 +46,8 @@ CASES = [
             (without_minus, "minus sign is missing"),
             (rotated_in_place, "keep the old value"),
             (joined_interleaved, "put back interleaved"),
-            (lambda x, angles: x, "a cos - b sin"),
+            (lambda x, angles: x, "unchanged"),
+            (lambda x, angles: 2 * rope.rotate(x, angles), "a cos - b sin"),
             (lambda x, angles: x * angles, "raised"),
         ],
     ),
@@ -59,7 +60,7 @@ CASES = [
             (interleaved_scores, "neighbours were paired"),
             (lambda q, k, distances, inv_freq: rope.scores(q, k, distances, inv_freq) / math.sqrt(4), "√d"),
             (lambda q, k, distances, inv_freq: (q @ k).expand(len(distances)), "distance was not used"),
-            (lambda q, k, distances, inv_freq: q @ k, "sum over pairs"),
+            (lambda q, k, distances, inv_freq: q @ k, "over pairs"),
         ],
     ),
     (
