@@ -125,12 +125,15 @@ def velocity_fields(paths: Sequence[Path], max_factor: float = 16.0, columns: in
         horizontal_spacing=0.035, vertical_spacing=0.12,
     )  # fmt: skip
     hover = "t = %{x:.3~g}, pair %{y}: %{z:.3f}"
+    maps = [log_velocity(path, factors).T for path in paths]
     for index, path in enumerate(paths):
         look = dict(coloraxis="coloraxis", hovertemplate=hover, name=path.title)
-        z = log_velocity(path, factors).T
-        figure.add_heatmap(x=factors, z=z, **look, row=index // columns + 1, col=index % columns + 1)
+        figure.add_heatmap(x=factors, z=maps[index], **look, row=index // columns + 1, col=index % columns + 1)
     bar = dict(title="d ln θ / d ln t", thickness=14)
-    figure.update_layout(template=style.TEMPLATE, height=90 + 230 * rows, coloraxis=dict(colorscale="Cividis", colorbar=bar))
+    # Set, not found: plotly widens the range of a constant map, and 0 must be the light end.
+    limits = dict(cmin=min(-1.0, min(z.min() for z in maps)), cmax=max(0.0, max(z.max() for z in maps)))
+    axis = dict(colorscale="Cividis", colorbar=bar, **limits)
+    figure.update_layout(template=style.TEMPLATE, height=90 + 230 * rows, coloraxis=axis)
     figure.update_xaxes(type="log", dtick=math.log10(4), range=[0, math.log10(max_factor)], showgrid=False)
     figure.update_yaxes(showgrid=False, range=[-0.5, paths[0].pairs - 0.5])
     figure.update_xaxes(title="factor t", row=rows)
