@@ -173,9 +173,9 @@ def sampled_deviation(
     if draws < 1 or chunk < 1:
         raise ValueError(f"draws {draws} and chunk {chunk} must both be at least 1")
     terms = error_terms(offsets, inv_freq, spacing)
-    largest = torch.zeros(len(terms), dtype=torch.float64)
+    largest = torch.zeros(len(terms), dtype=torch.float64, device=terms.device)
     for start in range(0, draws, chunk):
-        h = draw(generator, min(chunk, draws - start), terms.shape[-1])
+        h = draw(generator, min(chunk, draws - start), terms.shape[-1]).to(terms.device)
         largest = torch.maximum(largest, (h @ terms.mT).real.abs().amax(0))
     return largest
 
@@ -278,7 +278,7 @@ def fit_scores(
     The design matrix is singular to rounding: without ridge, the size beyond the window shows the arithmetic used.
     """
     targets = _vector("targets", targets)
-    design = design_matrix(torch.arange(len(targets), dtype=torch.float64), inv_freq)
+    design = design_matrix(torch.arange(len(targets), dtype=torch.float64, device=inv_freq.device), inv_freq)
     return torch.complex(*solver.solve(design, targets).double().chunk(2))
 
 
@@ -301,8 +301,9 @@ def evaluate(
     """
     if window < 2 or fine < 1:
         raise ValueError(f"window {window} must be at least 2 and fine {fine} at least 1")
-    whole = scores(h, torch.arange(2 * window, dtype=torch.float64), inv_freq).abs()
-    grid = torch.arange((window - 1) * fine + 1, dtype=torch.float64) / fine
+    double = dict(dtype=torch.float64, device=inv_freq.device)
+    whole = scores(h, torch.arange(2 * window, **double), inv_freq).abs()
+    grid = torch.arange((window - 1) * fine + 1, **double) / fine
     between = scores(h, grid, inv_freq).abs()
     return FitSizes(
         inside=whole[:window].max().item(),
