@@ -16,6 +16,7 @@ _SUBMODULES = (
     "exercises",
     "figures",
     "frequencies",
+    "lessons",
     "notebooks",
     "ode",
     "presets",
@@ -23,6 +24,7 @@ _SUBMODULES = (
     "results",
     "rope",
     "scaling",
+    "toy",
     "widgets",
 )
 
