@@ -152,7 +152,7 @@ class BoundExplorer(Explorer):
 
 def _figure() -> go.Figure:
     titles = ("Between known distances", "Beyond them: bounds", "Figure 2: a fit to noise")
-    figure = row(titles, spacing=0.1, height=440)
+    figure = row(titles, spacing=0.13, height=440)
     for index, name in enumerate(("printed", "corrected", "sharp", "h that reaches it")):
         figure.add_scatter(name=name, mode="lines", line=style.line(index, 3 if index == 3 else 2), col=1, row=1)
     dots = dict(size=5, color=style.NEUTRAL)
