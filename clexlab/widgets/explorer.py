@@ -57,6 +57,16 @@ def control(name: str) -> property:
     return property(read, write, doc=f"The value of the control {name!r}.")
 
 
+class LiveFigure(go.FigureWidget):
+    """A FigureWidget that does not take back the trace defaults the page fills in.
+
+    Nothing here asks for them, and plotly 7.1 raises in the kernel when a default meets a property held as an array.
+    """
+
+    def _handler_js2py_traceDeltas(self, change: dict[str, object]) -> None:
+        return
+
+
 class Explorer(ipywidgets.Box):
     """A row of controls and figure that wraps where the notebook is narrow, follows Lab's theme and shows its own errors.
 
@@ -67,7 +77,7 @@ class Explorer(ipywidgets.Box):
         self.controls = dict(controls)
         self.sentence, self.notice, self.theme = ipywidgets.HTML(), ErrorNotice(), ThemeWatcher()
         self._waiting: asyncio.TimerHandle | None = None
-        self.figure = go.FigureWidget(figure)
+        self.figure = LiveFigure(figure)
         self.figure._config = CONFIG
         heading = ipywidgets.HTML(f'<div style="font-size: 15px; font-weight: 600; padding: 2px 0 4px">{title}</div>')
         rows = [heading, *self.controls.values(), self.sentence, self.notice, self.theme, FitToWidth()]

@@ -7,11 +7,13 @@
   const explorers = () => [...panel().node.querySelectorAll(".clexlab")];
   const lastLine = (text) => text.trim().split("\n").pop().slice(0, 300);
 
+  const plain = (text) => text.replace(/\x1b\[[0-9;]*m/g, "");
+
   // One number that any change in any array, typed or nested, moves.
   function fingerprint(values) {
     let hash = 0;
     const walk = (value) => {
-      if (typeof value === "number") hash = (hash * 31 + ((Math.fround(value) * 1e4) % 1e6)) % 1e9;
+      if (Number.isFinite(value)) hash = (hash * 31 + ((Math.fround(value) * 1e4) % 1e6)) % 1e9;
       else if (typeof value === "string") for (const letter of value) hash = (hash * 31 + letter.charCodeAt(0)) % 1e9;
       else if (ArrayBuffer.isView(value) || Array.isArray(value)) value.forEach(walk);
       else if (value && typeof value === "object") Object.entries(value).forEach(([name, inner]) => name === "frame" || walk(inner));
@@ -36,7 +38,7 @@
     listen: () => {
       window.lab.kernelErrors = [];
       panel().sessionContext.iopubMessage.connect((_, { header, content }) => {
-        if (header.msg_type === "error") window.lab.kernelErrors.push(`${content.ename}: ${content.evalue}`);
+        if (header.msg_type === "error") window.lab.kernelErrors.push(`${content.ename}: ${content.evalue}\n${plain(content.traceback.slice(-4).join("\n"))}`);
         if (header.msg_type === "stream" && /Traceback/.test(content.text)) window.lab.kernelErrors.push(lastLine(content.text));
       });
     },
@@ -55,7 +57,8 @@
     data: () => fingerprint([plots().map((plot) => (plot._fullData ?? []).map(({ x, y, z }) => [x, y, z])), explorers().map((explorer) => explorer.drawn ?? null)]),
     // Resolves with the milliseconds from the next input event to the frame after the data changed.
     nextPaint: (event) =>
-      new Promise((resolve) => {
+      new Promise((resolve, reject) => {
+        setTimeout(() => reject(new Error(`the figures did not change within 20 s of ${event}`)), 20000);
         const before = window.lab.data();
         let start;
         document.addEventListener(event, (input) => (start ??= input.timeStamp), { capture: true, once: true });
