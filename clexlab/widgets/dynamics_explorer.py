@@ -155,7 +155,7 @@ def _figure() -> go.Figure:
     figure = row(("Flow of ln θ", "θ(t) beside its prior", "Solver error"), spacing=0.13, height=440)
     thin = dict(color=style.COLOURS[0], width=1)
     figure.add_scatter(name="all pairs", mode="lines", line=thin, opacity=0.5, hoverinfo="skip", col=1, row=1)
-    figure.add_trace(arrow_trace(np.zeros(3 * 10 * 9), np.zeros(3 * 10 * 9)), row=1, col=1)
+    figure.add_trace(arrow_trace(np.zeros(0), np.zeros(0)), row=1, col=1)
     figure.add_scatter(name="prior", mode="lines", line=dict(style.line(1), width=3), col=1, row=1)
     figure.add_scatter(name="CLEX", mode="lines", line=dict(color=style.COLOURS[0], width=4), col=1, row=1)
     dot = dict(size=11, color=style.COLOURS[3], symbol="diamond")
