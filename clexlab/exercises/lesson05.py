@@ -20,7 +20,7 @@ def check_drift(answer: object) -> bool:
     """`answer(head_dim, factor)` returns d ln θ_j/dt of CLEX before any training, one value per pair."""
     if unanswered(answer):
         return False
-    expected = [0.0, -1 / 6, -1 / 3, -1 / 2]
+    expected = [0.0, -0.166667, -0.333333, -0.5]
     mistakes = [
         ([0.0, -1 / 12, -1 / 6, -1 / 4], "the inner derivative is missing: d(2t - 1)/dt = 2"),
         ([0.0, -2 / 15, -4 / 15, -6 / 15], "this is NTK at scale t; the released code uses 2t - 1"),
@@ -31,7 +31,7 @@ def check_drift(answer: object) -> bool:
     slope = "differentiate ln θ_j(t) = ln θ_j - (2j/(d-2))·ln(2t - 1) by t"
     return judge_in_turn(
         ("head_dim 8, factor 2.5", expected, call(answer, 8, 2.5), mistakes, slope),
-        ("head_dim 8, factor 1", [0.0, -2 / 3, -4 / 3, -2.0], call(answer, 8, 1.0), [], slope),
+        ("head_dim 8, factor 1", [0.0, -0.666667, -1.333333, -2.0], call(answer, 8, 1.0), [], slope),
     )
 
 
