@@ -221,9 +221,8 @@ def _position_mistake(positions: Tensor, last: int) -> str | None:
 
 
 def hint_positions() -> None:
-    print(
-        "Draw sorted distinct whole numbers from 0 to length·factor - 1, ends included. One multiplication maps the last one to factor·window - 1."
-    )
+    print("Draw sorted distinct whole numbers from 0 to length·factor - 1, ends included.")
+    print("One multiplication then maps the last of them to factor·window - 1.")
 
 
 def solution_positions(length: int, window: int, factor: int, generator: torch.Generator) -> Tensor:
