@@ -1,5 +1,9 @@
 // Read by the browser before every page: what a test may ask Lab and its figures. Data are compared, never pixels.
 (() => {
+  // anywidget 0.11 gives up on a widget whose code is not loaded after 2 s; a machine busy with tests may need longer.
+  const timeout = AbortSignal.timeout.bind(AbortSignal);
+  AbortSignal.timeout = (milliseconds) => timeout(Math.max(milliseconds, 60_000));
+
   const panel = () => window.jupyterapp.shell.currentWidget;
   const cells = () => panel().content.widgets.filter((cell) => cell.model.type === "code" && cell.model.sharedModel.source.trim());
   const kernel = () => panel()?.sessionContext?.session?.kernel;

@@ -155,7 +155,7 @@ def test_a_pair_is_pointed_at_in_all_panels_by_keyboard(notebook):
     canvas.press("ArrowRight")
     canvas.press("ArrowRight")
     notebook.page.wait_for_function("() => document.querySelector('.clexlab-spoken').textContent.startsWith('Pair 1,')")
-    assert notebook.page.locator(".clexlab-tip:visible").count() == 2
+    assert notebook.page.locator(".clexlab-tip:visible").count() == 1
     canvas.press("Escape")
     notebook.page.wait_for_function("() => !document.querySelector('.clexlab-spoken').textContent")
 

@@ -39,11 +39,13 @@ class FrequencyView extends View {
   }
 
   addPanels() {
-    const overPairs = { onPoint: (x) => this.point(x == null ? null : Math.round(x), "pair"), onStep: (step) => this.step(step) };
-    const overDistance = { onPoint: (x) => this.point(x, "distance"), onStep: (step) => this.step(step) };
-    this.wavelength = new Plot(this.panels, "Wavelength of every pair", overPairs);
-    this.stretch = new Plot(this.panels, "Stretch beyond training", overPairs);
-    this.envelope = new Plot(this.panels, "Similarity envelope", overDistance);
+    const over = (kind, plot) => ({
+      onPoint: (x) => this.point(x, kind, this[plot]),
+      onStep: (step) => this.step(step, this[plot]),
+    });
+    this.wavelength = new Plot(this.panels, "Wavelength of every pair", over("pair", "wavelength"));
+    this.stretch = new Plot(this.panels, "Stretch beyond training", over("pair", "stretch"));
+    this.envelope = new Plot(this.panels, "Similarity envelope", over("distance", "envelope"));
   }
 
   addEntry(entry) {
@@ -65,16 +67,16 @@ class FrequencyView extends View {
     super.set(leaves ? { ...values, preset: "" } : values);
   }
 
-  point(place, kind) {
-    if (place == null) this.cursor = null;
-    else this.cursor = kind === "pair" ? { kind, pair: place } : { kind, distance: Math.max(1, Math.round(place)) };
+  // The cursor: a pair or a distance, and the plot it was set in, which shows the numbers.
+  point(place, kind, plot) {
+    this.cursor = place == null ? null : { kind, plot, [kind]: Math.round(place) };
     this.redraw();
   }
 
-  step(step) {
+  step(step, plot) {
     const pairs = this.get("head_dim") / 2;
     const pair = this.cursor ? this.pairUnderCursor() + step : step > 0 ? 0 : pairs - 1;
-    this.point(Math.min(pairs - 1, Math.max(0, pair)), "pair");
+    this.point(Math.min(pairs - 1, Math.max(0, pair)), "pair", plot === this.envelope ? this.wavelength : plot);
   }
 
   // A distance stands for the pair that makes one turn over it.
@@ -208,20 +210,19 @@ class FrequencyView extends View {
   }
 
   drawCursorTips() {
-    const plots = [this.wavelength, this.stretch, this.envelope];
-    plots.forEach((plot) => plot.hideTip());
+    for (const plot of [this.wavelength, this.stretch, this.envelope]) plot.hideTip();
     this.spoken.textContent = "";
-    if (!this.cursor || plots.some((plot) => !plot.x)) return;
+    if (!this.cursor?.plot.x) return;
     const at = this.pairUnderCursor();
-    const rows = (text) => this.data.curves.map((curve) => ({ ...curve, name: curve.title, value: text(curve) }));
-    const waves = rows(({ wavelengths }) => number(wavelengths[at]));
-    this.wavelength.showTip(`pair ${at}: one turn in tokens`, waves);
-    this.stretch.showTip(`pair ${at}: stretch`, rows(({ stretch }) => `${number(stretch[at])} ×`));
+    const rows = (texts) => this.data.curves.map((curve) => ({ ...curve, name: curve.title, values: texts(curve) }));
     if (this.cursor.kind === "distance") {
       const { distance } = this.cursor;
-      this.envelope.showTip(`${number(distance)} tokens apart`, rows(({ frequencies }) => similarity(frequencies, distance).toFixed(3)));
+      this.envelope.showTip(`${number(distance)} tokens apart`, ["similarity"], rows(({ frequencies }) => [similarity(frequencies, distance).toFixed(3)]));
+      return;
     }
-    this.spoken.textContent = `Pair ${at}, one turn in tokens: ${waves.map(({ name, value }) => `${name} ${value}`).join(", ")}`;
+    const told = rows(({ wavelengths, stretch }) => [number(wavelengths[at]), `${number(stretch[at])} ×`]);
+    this.cursor.plot.showTip(`pair ${at}`, ["tokens a turn", "stretch"], told);
+    this.spoken.textContent = `Pair ${at}, tokens a turn and stretch: ${told.map(({ name, values }) => [name, ...values].join(" ")).join(", ")}`;
   }
 }
 

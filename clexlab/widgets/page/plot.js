@@ -206,21 +206,26 @@ class Plot extends Surface {
     }
   }
 
-  // The read-out beside the cursor; `rows` are {swatch, name, value}.
-  showTip(heading, rows) {
+  // The read-out beside the cursor: a table with one row a curve, {name, values, colour, dash}.
+  showTip(heading, columns, rows) {
     this.tip.replaceChildren();
-    append(this.tip, "strong", "", heading);
+    const table = append(this.tip, "table");
+    const head = append(table, "tr");
+    append(head, "th", "", heading).colSpan = 2;
+    for (const column of columns) append(head, "td", "", column);
     for (const row of rows) {
-      const line = append(this.tip, "div");
-      line.append(swatch(row));
-      append(line, "span", "", row.name);
-      append(line, "b", "", row.value);
+      const line = append(table, "tr");
+      append(line, "td").append(swatch(row));
+      append(line, "td", "", row.name);
+      for (const value of row.values) append(line, "td", "", value);
     }
     this.tip.hidden = false;
     const place = this.x.pixel(this.content.cursor.at);
-    const toTheLeft = place > this.width / 2;
-    this.tip.style.left = toTheLeft ? "" : `${place + 12}px`;
-    this.tip.style.right = toTheLeft ? `${this.width - place + 12}px` : "";
+    const wanted = place > this.width / 2 ? place - 12 - this.tip.offsetWidth : place + 12;
+    // Inside the explorer, also where it is narrow: what hangs over its edge is cut off by the cell.
+    const [outer, inner] = [this.figure.closest(".clexlab"), this.figure].map((element) => element.getBoundingClientRect());
+    const [least, most] = [outer.left - inner.left, outer.right - inner.left - this.tip.offsetWidth];
+    this.tip.style.left = `${Math.max(least, Math.min(wanted, most))}px`;
   }
 
   hideTip() {

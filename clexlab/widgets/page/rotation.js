@@ -160,8 +160,8 @@ class RotationView extends View {
     this.scores.describe(`Score at distance ${at}: pair alone ${number(one[row])}, all pairs ${number(all[row])}; arrow keys move along the distance`);
     this.scores.hideTip();
     if (this.pointed == null || !this.scores.x) return;
-    const rows = [{ ...ONE, value: one[row].toFixed(3) }, { ...ALL, value: all[row].toFixed(3) }];
-    this.scores.showTip(`distance ${at}`, rows.map((entry) => ({ ...entry, name: entry.title })));
+    const rows = [{ ...ONE, values: [one[row].toFixed(3)] }, { ...ALL, values: [all[row].toFixed(3)] }];
+    this.scores.showTip(`distance ${at}`, ["score"], rows.map((entry) => ({ ...entry, name: entry.title })));
   }
 
   // The same coordinates twice; arcs join the two of the chosen pair, strong in the pairing in use.
