@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from lab import find_browser
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 
@@ -11,6 +12,17 @@ def lesson(number: str) -> Path:
     found = sorted(NOTEBOOKS.glob(f"{number}_*.ipynb"))
     assert len(found) == 1, f"lesson {number}: expected one notebook in notebooks/, found {found}"
     return found[0]
+
+
+@pytest.mark.parametrize("named", [None, "/nowhere/chromium"])
+def test_without_a_browser_the_tests_fail_and_say_how_to_get_one(monkeypatch, tmp_path, named):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("lab.BROWSERS", ("chromium", "google-chrome"))
+    monkeypatch.delenv("CHROMIUM", raising=False)
+    if named:
+        monkeypatch.setenv("CHROMIUM", named)
+    with pytest.raises(LookupError, match="apt-get install chromium.*set CHROMIUM to its path"):
+        find_browser()
 
 
 @pytest.mark.parametrize("number", ["00", "02", "05"])
