@@ -24,7 +24,7 @@ DRAWS = (1, 8, 64, 256, 1024, 4096)
 RIDGES = (0.0, *(10.0**power for power in range(-12, 3)))
 PRECISIONS = (("float32", torch.float32), ("float64", torch.float64))
 FIT_WINDOW = 2048  # of the paper's Figure 2
-BIN = 8  # distances drawn as one point, their largest |a|
+BIN = 16  # distances drawn as one point, their largest |a|
 PRINTED, CORRECTED, SHARP, WORST, SAMPLED, ABEL, TRIVIAL, WINDOW, FIT, FIT_EDGE = range(10)
 
 
@@ -90,7 +90,7 @@ class BoundExplorer(Explorer):
     def _new_geometry(self) -> None:
         self._inv_freq = self.inv_freq
         window = self._window()
-        distances = torch.logspace(0, math.log2(2 * window), 257, base=2.0, dtype=torch.float64)
+        distances = torch.logspace(0, math.log2(2 * window), 193, base=2.0, dtype=torch.float64)
         abel = 2 * numbers(bounds.abel_sum(distances, self._inv_freq))
         s, ends = numbers(distances), np.array([1.0, 2.0 * window])
         trivial = float(bounds.trivial(torch.ones(self.head_dim // 2, dtype=torch.complex128)))
@@ -129,7 +129,7 @@ class BoundExplorer(Explorer):
         self._tell()
 
     def _fit(self) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-        """Figure 2: fit noise on [0, window), look at [0, 2·window); |a| as the largest of every 8 distances."""
+        """Figure 2: fit noise on [0, window), look at [0, 2·window); |a| as the largest of every 16 distances."""
         targets = torch.randn(FIT_WINDOW, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
         solver = bounds.NormalEquations(dtype=self.precision, ridge=self.ridge)
         weights = solver.solve(self._design[:FIT_WINDOW], targets).double()
@@ -155,8 +155,8 @@ def _figure() -> go.Figure:
     figure = row(titles, spacing=0.13, height=440)
     for index, name in enumerate(("printed", "corrected", "sharp", "h that reaches it")):
         figure.add_scatter(name=name, mode="lines", line=style.line(index, 3 if index == 3 else 2), col=1, row=1)
-    dots = dict(size=5, color=style.NEUTRAL)
-    figure.add_scatter(name="random h", mode="markers", marker=dots, col=1, row=1)
+    # A line, not 65 markers: the browser styles every marker by itself.
+    figure.add_scatter(name="random h", mode="lines", line=dict(style.line(4), dash="dot", width=3), col=1, row=1)
     quiet = dict(mode="lines", col=2, row=1)
     figure.add_scatter(name="2 B(s)", line=dict(style.line(1), dash="solid", width=1.5), **quiet)
     figure.add_scatter(name="trivial", line=dict(style.line(2), dash="longdash"), **quiet)

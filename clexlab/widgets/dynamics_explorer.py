@@ -44,7 +44,7 @@ class DynamicsExplorer(Explorer):
     strength, seed, solver, steps = control("strength"), control("seed"), control("solver"), control("steps")
 
     def __init__(
-        self, preset: str = "Llama-2-7B", prior: str = "dynamic_ntk", strength: float = 0.1, seed: int = 0, points: int = 129
+        self, preset: str = "Llama-2-7B", prior: str = "dynamic_ntk", strength: float = 0.1, seed: int = 0, points: int = 65
     ) -> None:
         geometry = presets.by_name(preset)
         self.factors = factor_grid(MAX_FACTOR, points)
