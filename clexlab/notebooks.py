@@ -87,7 +87,7 @@ def tidy(notebook: NotebookNode) -> NotebookNode:
             cell.metadata.pop(key, None)
         if cell.cell_type == "code":
             cell.execution_count = None
-            cell.outputs = [kept for output in cell.outputs if (kept := _tidy_output(output)) is not None]
+            cell.outputs = _one_stream([kept for output in cell.outputs if (kept := _tidy_output(output)) is not None])
     return stored
 
 
@@ -175,6 +175,18 @@ def _tidy_output(output: NotebookNode) -> NotebookNode | None:
     if "execution_count" in output:
         output.execution_count = None
     return output if output.data else None
+
+
+def _one_stream(outputs: list[NotebookNode]) -> list[NotebookNode]:
+    """Join neighbouring pieces of one stream: where the kernel happened to flush is no part of the lesson."""
+    joined: list[NotebookNode] = []
+    for output in outputs:
+        before = joined[-1] if joined else None
+        if before is not None and output.output_type == before.output_type == "stream" and output.name == before.name:
+            before.text += output.text
+        else:
+            joined.append(output)
+    return joined
 
 
 def _is_figure(data: NotebookNode) -> bool:

@@ -14,7 +14,8 @@ from clexlab import frequencies
 
 @pytest.mark.parametrize("head_dim, base", [(32, 1e4), (64, 5e5), (128, 1e4), (128, 1e6), (256, 1e4)])
 def test_float32_frequencies_are_transformers_own_bit_for_bit(head_dim, base):
-    config = LlamaConfig(hidden_size=head_dim, num_attention_heads=1, head_dim=head_dim, rope_parameters={"rope_type": "default", "rope_theta": base})
+    parameters = {"rope_type": "default", "rope_theta": base}
+    config = LlamaConfig(hidden_size=head_dim, num_attention_heads=1, head_dim=head_dim, rope_parameters=parameters)
     assert torch.equal(frequencies.inv_freq(head_dim, base), LlamaRotaryEmbedding(config).inv_freq)
 
 
@@ -22,7 +23,8 @@ def test_float32_frequencies_are_transformers_own_bit_for_bit(head_dim, base):
 def test_frequencies_match_the_formula_pair_by_pair(pairs, base):
     expected = [math.exp(-2 * j / (2 * pairs) * math.log(base)) for j in range(pairs)]
     # exp(log) against pow in double precision.
-    torch.testing.assert_close(frequencies.inv_freq(2 * pairs, base, torch.float64), torch.tensor(expected, dtype=torch.float64), rtol=1e-12, atol=0)
+    theta = frequencies.inv_freq(2 * pairs, base, torch.float64)
+    torch.testing.assert_close(theta, torch.tensor(expected, dtype=torch.float64), rtol=1e-12, atol=0)
 
 
 @given(pairs=st.integers(2, 64), base=st.floats(10, 1e6), window=st.integers(8, 200_000))

@@ -266,3 +266,9 @@ def test_refresh_stores_the_executed_lesson_tidied(tmp_path):
     stored = read(path)
     assert list(texts(stored)) == ["42\n"]
     assert stored == notebooks.tidy(stored)
+
+
+def test_pieces_of_one_stream_are_stored_as_one():
+    out, err = (lambda text, name=name: new_output("stream", name=name, text=text) for name in ("stdout", "stderr"))
+    stored = notebooks.tidy(executed(out("a"), out("b"), err("c"), out("d")))
+    assert [(output.name, output.text) for output in stored.cells[-1].outputs] == [("stdout", "ab"), ("stderr", "c"), ("stdout", "d")]
