@@ -126,7 +126,7 @@ def test_slow_work_waits_for_the_hand_to_rest_and_the_last_value_wins():
         for value in range(5):
             explorer.later(lambda value=value: done.append(value))
         assert done == []
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(1.0)
 
     asyncio.run(drag())
     assert done == [4]

@@ -23,7 +23,7 @@ from clexlab.widgets.theme import ThemeWatcher
 CONFIG = {"displayModeBar": False, "responsive": True}
 LABEL = {"description_width": "104px"}
 WIDE = {"width": "100%"}
-REST = 0.15  # seconds without a new value after which a slow panel is computed
+REST = 0.3  # seconds without a new value after which a slow panel is computed
 
 
 def put(name: str, widget: ipywidgets.Widget, value: object) -> None:
