@@ -6,6 +6,7 @@ turn meet new angles as soon as the text is longer than the window: that is wher
 """
 
 import math
+import numbers
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,13 +43,26 @@ class Geometry:
         return inv_freq(self.head_dim, self.base)
 
 
+def is_whole(value: object) -> bool:
+    """A whole number of Python or numpy, and not True or False."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def is_finite(value: object) -> bool:
+    """A real number of Python or numpy that a float can hold, and not True or False."""
+    try:
+        return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:
+        return False
+
+
 def check_geometry(head_dim: int, base: float, window: int) -> None:
     """Refuse what is no rotary geometry: odd or too small `head_dim`, `base` ≤ 1, `window` < 1."""
-    if isinstance(head_dim, bool) or not isinstance(head_dim, int) or head_dim < 4 or head_dim % 2:
+    if not is_whole(head_dim) or head_dim < 4 or head_dim % 2:
         raise ValueError(f"head_dim is {head_dim!r}; it must be an even whole number of at least 4: the rotary part of a head")
-    if isinstance(base, bool) or not isinstance(base, (int, float)) or not math.isfinite(base) or base <= 1:
+    if not is_finite(base) or base <= 1:
         raise ValueError(f"base is {base!r}; it must be a finite number above 1 (10_000 for Llama-2)")
-    if isinstance(window, bool) or not isinstance(window, int) or window < 1:
+    if not is_whole(window) or window < 1:
         raise ValueError(f"window is {window!r}; it must be a whole number of tokens, at least 1: the length the model was trained at")
 
 
@@ -67,7 +81,7 @@ def inv_freq(head_dim: int, base: float = 10_000.0, dtype: torch.dtype = torch.f
     check_geometry(head_dim, base, 1)
     check_dtype(dtype)
     exponents = torch.arange(0, head_dim, 2, dtype=torch.int64).to(dtype) / head_dim
-    return 1.0 / (base**exponents)
+    return 1.0 / (float(base) ** exponents)
 
 
 def check_inv_freq(inv_freq: Tensor) -> None:
@@ -78,7 +92,7 @@ def check_inv_freq(inv_freq: Tensor) -> None:
 
 
 def _check_length(name: str, length: float) -> None:
-    if not math.isfinite(length) or length <= 0:
+    if not is_finite(length) or length <= 0:
         raise ValueError(f"{name} is {length!r}; it must be a positive number of tokens")
 
 
@@ -100,6 +114,8 @@ def critical_pair(inv_freq: Float[Tensor, "pairs"], window: float) -> int:
 
     Llama-2 (d = 128, base 10⁴, window 4096): 46, so 18 of 64 pairs. Frequencies must fall with j, as θ_j does.
     """
+    if inv_freq.ndim != 1:
+        raise ValueError(f"inv_freq has shape {tuple(inv_freq.shape)}; the critical pair is asked of one model at one factor, (pairs,)")
     if bool((inv_freq.diff() > 0).any()):
         raise ValueError("inv_freq rises with the pair index; the critical pair is defined for falling frequencies")
     return int((turns(inv_freq, window) >= 1).sum())
@@ -117,6 +133,8 @@ def phase_coverage(
     _check_length("length", length)
     check_inv_freq(scaled)
     check_inv_freq(inv_freq)
+    if scaled.shape[-1] != inv_freq.shape[-1]:
+        raise ValueError(f"scaled has {scaled.shape[-1]} pairs and inv_freq {inv_freq.shape[-1]}; both must come from one head_dim")
     return (length * scaled) / (window * inv_freq)
 
 

@@ -50,7 +50,7 @@ class FixedStep:
     size: float
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.size) or self.size <= 0:
+        if not frequencies.is_finite(self.size) or self.size <= 0:
             raise ValueError(f"step size is {self.size!r}; it must be a finite number above 0")
 
     def refine(self, grid: Float[Tensor, "times"]) -> Float[Tensor, "fine"]:
@@ -71,11 +71,12 @@ class Tolerance:
     atol: float = 1e-12
 
     def __post_init__(self) -> None:
-        if not (self.rtol > 0 and self.atol > 0 and math.isfinite(self.rtol) and math.isfinite(self.atol)):
+        if not all(frequencies.is_finite(value) and value > 0 for value in (self.rtol, self.atol)):
             raise ValueError(f"tolerances are {self.rtol!r} and {self.atol!r}; both must be finite numbers above 0")
 
 
 Step = FixedStep | Tolerance
+RAN_AWAY = "the field ran away: lower its weights or learning rate, shorten the grid, or use ode.BoundedField"
 
 
 def check_solver(solver: Solver, step: Step) -> None:
@@ -106,10 +107,17 @@ def solve(
         raise ValueError(f"grid is {grid.tolist()}; give at least two finite times in rising order")
     if isinstance(step, FixedStep):
         fine = step.refine(grid)
-        return odeint(field, start, grid, method=solver.name, options={"grid_constructor": lambda f, z, t: fine})
-    # Without step_t torchdiffeq interpolates at the grid, which costs dopri8 six digits.
-    options = {"step_t": grid[1:]}
-    return odeint(field, start, grid, method=solver.name, rtol=step.rtol, atol=step.atol, options=options)
+        solution = odeint(field, start, grid, method=solver.name, options={"grid_constructor": lambda f, z, t: fine})
+    else:
+        # Without step_t torchdiffeq interpolates at the grid, which costs dopri8 six digits.
+        options = {"step_t": grid[1:]}
+        try:
+            solution = odeint(field, start, grid, method=solver.name, rtol=step.rtol, atol=step.atol, options=options)
+        except AssertionError as error:
+            raise ValueError(f"{solver.name} gave up ({error}); {RAN_AWAY}") from error
+    if not bool(torch.isfinite(solution).all()):
+        raise ValueError(f"the solution leaves the finite numbers; {RAN_AWAY}")
+    return solution
 
 
 class OfficialField(nn.Module):
@@ -134,7 +142,7 @@ class OfficialField(nn.Module):
     ) -> None:
         super().__init__()
         frequencies.check_geometry(head_dim, base, 1)
-        if width < 1:
+        if not frequencies.is_whole(width) or width < 1:
             raise ValueError(f"width is {width!r}; it must be a whole number of at least 1 (param_factor in the official config)")
         self.head_dim, self.base = head_dim, base
         self.act = nn.Tanh() if act is None else act
@@ -166,9 +174,9 @@ class BoundedField(nn.Module):
         self, pairs: int, hidden: int = 64, bound: float = 1.0, generator: torch.Generator | None = None
     ) -> None:
         super().__init__()
-        if pairs < 1 or hidden < 1:
+        if not all(frequencies.is_whole(value) and value > 0 for value in (pairs, hidden)):
             raise ValueError(f"pairs is {pairs!r} and hidden {hidden!r}; both must be whole numbers of at least 1")
-        if not math.isfinite(bound) or bound <= 0:
+        if not frequencies.is_finite(bound) or bound <= 0:
             raise ValueError(f"bound is {bound!r}; it must be a finite number above 0")
         self.bound = bound
         self.up, self.down = nn.Linear(pairs + 1, hidden), nn.Linear(hidden, pairs)
@@ -185,12 +193,16 @@ class BoundedField(nn.Module):
         return self.bound * self.down(self.up(inputs).tanh()).tanh()
 
 
-LearnedField = OfficialField | BoundedField
 
 
 @torch.no_grad()
-def fill_normal(field: LearnedField, std: float, generator: torch.Generator) -> LearnedField:
-    """Give the last layer normal weights of deviation `std`: a field that does something, without any training."""
+def fill_normal(field: nn.Module, std: float, generator: torch.Generator) -> nn.Module:
+    """Give the last layer normal weights of deviation `std`: a field that does something, without any training.
+
+    Returns the same `OfficialField` or `BoundedField`; ValueError for another module, whose last layer is not known here.
+    """
+    if not isinstance(field, (OfficialField, BoundedField)):
+        raise ValueError(f"field is {type(field).__name__}; fill_normal knows OfficialField and BoundedField")
     last = field.ode_down_proj if isinstance(field, OfficialField) else field.down.weight
     # Drawn on the CPU in float32, so that a seed means the same field everywhere.
     last.copy_(torch.randn(last.shape, generator=generator) * std)
@@ -198,12 +210,12 @@ def fill_normal(field: LearnedField, std: float, generator: torch.Generator) -> 
 
 
 class Flow(nn.Module):
-    """The full vector field dz/dt = d ln θ_prior/dt + learned(z, t) at any time and state, for pictures and for solvers.
+    """The full vector field dz/dt = d ln θ_prior/dt + learned(z, t) at any t ≥ 1 and any state, for pictures and for solvers.
 
     `field=None` is the closed form alone. Times may be one number for all states or one per row.
     """
 
-    def __init__(self, prior: "Path", field: LearnedField | None = None) -> None:
+    def __init__(self, prior: "Path", field: nn.Module | None = None) -> None:
         super().__init__()
         self.prior, self.field = prior, field
 

@@ -72,6 +72,11 @@ def rotate(
     half-precision angles and for an unknown pairing.
     """
     check_dtype(angles.dtype)
+    if not x.dtype.is_floating_point or x.ndim < 2 or angles.ndim < 2:
+        raise ValueError(
+            f"x is {x.dtype} of shape {tuple(x.shape)}, angles of shape {tuple(angles.shape)};"
+            " give floating-point vectors (…, seq, head_dim) and angles (…, seq, pairs)"
+        )
     if pairing not in PAIRINGS:
         raise ValueError(f"pairing is {pairing!r}; pass rope.HalfSplit or rope.Interleaved")
     if x.shape[-1] != 2 * angles.shape[-1]:
@@ -81,6 +86,9 @@ def rotate(
         )
     if angles.shape[-2] not in (1, x.shape[-2]):
         raise ValueError(f"x has {x.shape[-2]} positions and angles {angles.shape[-2]}; give one angle per position")
+    leading = angles.shape[:-2]
+    if len(leading) > x.ndim - 2 or any(a not in (1, b) for a, b in zip(leading[::-1], x.shape[-3::-1], strict=False)):
+        raise ValueError(f"angles {tuple(angles.shape)} do not broadcast over x {tuple(x.shape)}; add axes of size 1 where they differ")
     cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
     first, second = pairing.split(x)
     return pairing.join(first * cos - second * sin, second * cos + first * sin)
@@ -120,5 +128,6 @@ def scores(
     if not q.shape == k.shape == (2 * len(inv_freq),):
         raise ValueError(f"q is {tuple(q.shape)}, k {tuple(k.shape)} for {len(inv_freq)} pairs; both must be ({2 * len(inv_freq)},)")
     (q_a, q_b), (k_a, k_b) = HalfSplit.split(q), HalfSplit.split(k)
-    phi = angles(distances, inv_freq)
+    q_a, q_b, k_a, k_b = (part.to(inv_freq.dtype) for part in (q_a, q_b, k_a, k_b))
+    phi = angles(distances, inv_freq).to(inv_freq.dtype)
     return phi.cos() @ (q_a * k_a + q_b * k_b) + phi.sin() @ (q_a * k_b - q_b * k_a)

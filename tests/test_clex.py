@@ -1,6 +1,8 @@
 """CLEX: closed-form limit, the official vectors of clex.md §3.5, accuracy of the default solve, gradients, bad input."""
 
+import copy
 import math
+import pickle
 
 import pytest
 import torch
@@ -137,8 +139,14 @@ def test_official_config_is_read_as_the_code_reads_it():
     assert isinstance(clex.field.act, torch.nn.SiLU) and clex.base == 1e4
     assert (clex.head_dim, clex.window, clex.max_factor) == (8, 4096, 16)
     mixtral = scaling.CLEX.official(vector_weights(), official_config(rope_theta=1e6))
-    # Base 10 000 inside the field whatever the model's: with the model's own the first pair would not differ, the last would.
-    assert mixtral.base == 1e6 and not torch.allclose(mixtral.residual(4.0), clex.residual(4.0), atol=1e-4)
+    assert mixtral.base == 1e6
+    # Base 10 000 inside the field whatever the model's: the network of a base-10⁶ model reads z(1) + ln ν with ν at 10 000.
+    up, down = (weight.double() for weight in vector_weights().values())
+    read = frequencies.inv_freq(8, 1e6, torch.float64).log() + frequencies.inv_freq(8, 1e4, torch.float64).log()
+    expected = torch.nn.functional.silu(read @ up) @ down
+    drift = mixtral.prior.velocity(1.0, torch.float64)
+    start = frequencies.inv_freq(8, 1e6).log()
+    torch.testing.assert_close(mixtral.rate(1.0, start).double().detach(), drift + expected, rtol=1e-5, atol=1e-6)
 
 
 def test_max_factor_two_works_where_the_official_code_doubles_the_width():
@@ -182,6 +190,23 @@ def test_our_solve_is_the_full_flow_integrated_in_t():
     torch.testing.assert_close(whole, clex.inv_freq(grid, torch.float64).log(), rtol=0, atol=1e-9)
 
 
+def test_velocity_of_a_working_field_agrees_with_finite_differences():
+    clex, h = adaptive(lively()), 1e-4
+    for t in (1.5, 4.0, 12.0):
+        with torch.no_grad():
+            difference = (clex.ratio(t + h).log() - clex.ratio(t - h).log()) / (2 * h)
+        # Central differences: h² = 1e-8 of the third derivative; the solve itself keeps twelve digits.
+        torch.testing.assert_close(clex.velocity(t, torch.float64).detach(), difference, rtol=1e-6, atol=1e-7)
+
+
+def test_the_way_to_a_factor_may_be_interrupted():
+    clex = adaptive(lively())
+    flow = ode.Flow(clex.prior, clex.field)
+    half = clex.inv_freq(4.0, torch.float64).log().detach()
+    rest = ode.solve(flow, half, torch.tensor([4.0, 16.0], dtype=torch.float64), ode.DOPRI8, ode.Tolerance(1e-11, 1e-12))
+    torch.testing.assert_close(rest[-1], clex.inv_freq(16.0, torch.float64).log(), rtol=0, atol=1e-9)
+
+
 def test_velocity_is_the_rate_on_the_path():
     clex = adaptive(lively())
     for t in (1.0, 3.3, 16.0):
@@ -204,9 +229,8 @@ def test_gradients_reach_every_weight_and_pass_gradcheck():
     names, weights = zip(*clex.named_parameters(), strict=True)
 
     def path(*values: torch.Tensor) -> torch.Tensor:
-        return torch.func.functional_call(clex, dict(zip(names, values, strict=True)), (torch.tensor([1.5, 8.0]),))
+        return torch.func.functional_call(clex, dict(zip(names, values, strict=True)), (torch.tensor([1.5, 8.0]), torch.float64))
 
-    clex.forward = lambda factor: clex.inv_freq(factor, torch.float64)
     assert torch.autograd.gradcheck(path, tuple(weight.detach().clone().requires_grad_() for weight in weights))
     clex.inv_freq(8.0).sum().backward()
     assert all(weight.grad is not None and weight.grad.any() for weight in weights)
@@ -244,16 +268,69 @@ def test_a_runaway_field_is_refused_with_the_way_out():
         clex.field.ode_down_proj.fill_(-10.0)
     with pytest.raises(ValueError, match="ran away"):
         clex.inv_freq(16.0)
+    # A residual that is a number can still be none as a frequency.
+    for push in (60.0, -60.0):
+        field = ode.BoundedField(64, bound=100.0)
+        with torch.no_grad():
+            field.down.bias.fill_(push)
+        with pytest.raises(ValueError, match="finite and positive"):
+            scaling.CLEX(**GEOMETRY, field=field).inv_freq(16.0)
+
+
+class Still(torch.nn.Module):
+    """A field of one's own: constant in ln t, without weights."""
+
+    def __init__(self, pairs: int, speed: float = 0.25) -> None:
+        super().__init__()
+        self.pairs, self.speed = pairs, speed
+
+    def forward(self, log_factor: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
+        return torch.full((*log_factor.shape, self.pairs), self.speed)
+
+
+def test_a_field_and_a_prior_of_ones_own_are_taken():
+    clex = scaling.CLEX(**GEOMETRY, field=Still(64), prior=lively())
+    expected = lively().inv_freq(8.0) * 8**0.25
+    # The same float32 numbers, multiplied in another order.
+    torch.testing.assert_close(clex.inv_freq(8.0), expected, rtol=2e-6, atol=0)
+
+
+def test_copies_and_stored_weights_give_the_same_path(tmp_path):
+    clex = lively(prior=scaling.YaRN(**GEOMETRY))
+    expected = clex.inv_freq(7.5)
+    assert torch.equal(copy.deepcopy(clex).inv_freq(7.5), expected)
+    assert torch.equal(pickle.loads(pickle.dumps(clex)).inv_freq(7.5), expected)
+    torch.save(clex.state_dict(), tmp_path / "field.pt")
+    other = lively(seed=1, prior=scaling.YaRN(**GEOMETRY))
+    assert not torch.equal(other.inv_freq(7.5), expected)
+    other.load_state_dict(torch.load(tmp_path / "field.pt"))
+    assert torch.equal(other.inv_freq(7.5), expected)
+    assert "max_factor=16" in repr(clex) and "YaRN" in repr(clex)
+
+
+def test_calling_it_is_asking_for_frequencies():
+    clex = lively()
+    assert torch.equal(clex(4.0), clex.inv_freq(4.0))
+
+
+@pytest.mark.parametrize("kind", ["dict", "transformers", "object of transformers"])
+def test_official_config_is_found_where_transformers_5_keeps_it(kind):
+    old = official_config(rope_theta=1e6)
+    new = LlamaConfig(hidden_size=8, num_attention_heads=1, **copy.deepcopy(old))
+    config = {"dict": old, "transformers": new.to_dict(), "object of transformers": new}[kind]
+    clex = scaling.CLEX.official(vector_weights(), config)
+    assert (clex.base, clex.window, clex.max_factor) == (1e6, 4096, 16)
 
 
 def test_bad_parts_are_refused(unchecked):
     other = dict(GEOMETRY, window=2048)
     for options, words in [
         (dict(prior=scaling.Linear(**other)), "same geometry"),
-        (dict(prior=scaling.CLEX(**GEOMETRY)), "closed-form path"),
+        (dict(prior=torch.nn.Linear(64, 64)), "a path of clexlab.scaling"),
         (dict(prior=scaling.LongRoPE(**GEOMETRY, factors=(2.0,) * 64, max_factor=8.0)), "lower max_factor"),
-        (dict(field=ode.BoundedField(32)), "has 64"),
-        (dict(field=torch.nn.Linear(64, 64)), "ode.BoundedField or ode.OfficialField"),
+        (dict(field=ode.BoundedField(32)), "fails for 64 pairs"),
+        (dict(field=torch.nn.Linear(64, 64)), "a field maps ln t"),
+        (dict(field=Still(32)), "does not return"),
         (dict(field=ode.OfficialField(128, 1e4), prior=scaling.NTK(**GEOMETRY)), "contains its drift"),
         (dict(field=ode.OfficialField(64, 1e4)), "use CLEX's own"),
         (dict(max_factor=0.5), "at least 1"),
@@ -274,8 +351,18 @@ def test_broken_official_checkpoints_are_refused():
         scaling.CLEX.official({name: value for name, value in weights.items() if "up" in name}, config)
     with pytest.raises(ValueError, match="max_factor"):
         scaling.CLEX.official(weights, {"max_position_embeddings": 4096, "rope_scaling": {"param_factor": 1}})
-    with pytest.raises(ValueError, match="config lacks"):
+    with pytest.raises(ValueError, match="config lacks max_factor, param_factor"):
         scaling.CLEX.official(weights, {"max_position_embeddings": 4096, "rope_scaling": None})
+    with pytest.raises(ValueError, match="config.json as a dict"):
+        scaling.CLEX.official(weights, "config.json")
+    for key, value in [("param_factor", 1.5), ("param_factor", "1"), ("max_factor", "many"), ("max_factor", 0)]:
+        broken = official_config()
+        broken["rope_scaling"][key] = value
+        with pytest.raises(ValueError, match=key):
+            scaling.CLEX.official(weights, broken)
+    for broken_weight in (torch.zeros(8), torch.full((4, 8), float("nan"))):
+        with pytest.raises(ValueError, match="finite matrix"):
+            scaling.CLEX.official({**weights, "model.clex_layer.proj_func.ode_up_proj": broken_weight}, config)
     with pytest.raises(ValueError, match="'silu' and 'tanh'"):
         scaling.CLEX.official(weights, official_config("relu"))
     wide = official_config()

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy
 import pytest
 import torch
 from hypothesis import given
@@ -63,6 +64,7 @@ def test_coverage_is_one_when_interpolated_and_t_when_not():
         (2, 1e4, torch.float32, "at least 4"),
         (128, 1.0, torch.float32, "above 1"),
         (128, float("nan"), torch.float32, "finite"),
+        (128, 10**400, torch.float32, "finite"),
         (128, 1e4, torch.bfloat16, "float32 or float64"),
     ],
 )
@@ -71,7 +73,13 @@ def test_bad_geometry_is_refused(head_dim, base, dtype, words):
         frequencies.inv_freq(head_dim, base, dtype)
 
 
-def test_bad_lengths_and_frequencies_are_refused():
+def test_python_and_numpy_numbers_give_the_same_frequencies(unchecked):
+    expected = frequencies.inv_freq(64, 1e4)
+    for head_dim, base in [(64, 10_000), (numpy.int64(64), numpy.float32(1e4)), (numpy.int32(64), numpy.float64(1e4))]:
+        assert torch.equal(frequencies.inv_freq(head_dim, base), expected)
+
+
+def test_bad_lengths_and_frequencies_are_refused(unchecked):
     theta = frequencies.inv_freq(16)
     with pytest.raises(ValueError, match="positive number of tokens"):
         frequencies.turns(theta, 0)
@@ -81,5 +89,16 @@ def test_bad_lengths_and_frequencies_are_refused():
         frequencies.wavelengths(theta * float("nan"))
     with pytest.raises(ValueError, match="rises"):
         frequencies.critical_pair(theta.flip(0), 8)
+    with pytest.raises(ValueError, match="both must come from one head_dim"):
+        frequencies.phase_coverage(theta[:3], theta, 8, 8)
     with pytest.raises(ValueError, match="whole number of tokens"):
         frequencies.Geometry("broken", 128, 1e4, 0, "nowhere")
+
+
+def test_values_of_the_wrong_kind_are_refused(unchecked):
+    theta = frequencies.inv_freq(16)
+    with pytest.raises(ValueError, match="one model at one factor"):
+        frequencies.critical_pair(torch.stack([theta, theta]), 8)
+    for length in ("a", True, None):
+        with pytest.raises(ValueError, match="positive number of tokens"):
+            frequencies.turns(theta, length)

@@ -54,10 +54,15 @@ def test_two_legs_equal_one_way(generator):
         ode.fill_normal(ode.OfficialField(16, 1e4, generator=generator), 0.02, generator),
     ).double()
     start = frequencies.inv_freq(16, dtype=torch.float64).log()
-    whole = ode.solve(flow, start, torch.tensor([1.0, 2.0, 4.0]))
-    legs = ode.solve(flow, ode.solve(flow, start, torch.tensor([1.0, 2.0]))[-1], torch.tensor([2.0, 4.0]))
-    # The same steps either way, so only the last bits may differ.
-    torch.testing.assert_close(whole[-1], legs[-1], rtol=1e-13, atol=1e-13)
+    # Steps that do not meet at 2 on the direct way, so the two ways are different arithmetic.
+    adaptive = dict(solver=ode.DOPRI5, step=ode.Tolerance(1e-10, 1e-12))
+    whole = ode.solve(flow, start, torch.tensor([1.0, 4.0]), **adaptive)[-1]
+    half = ode.solve(flow, start, torch.tensor([1.0, 2.0]), **adaptive)[-1]
+    legs = ode.solve(flow, half, torch.tensor([2.0, 4.0]), **adaptive)[-1]
+    torch.testing.assert_close(whole, legs, rtol=0, atol=1e-8)
+    # And the second leg must know that it starts at 2.
+    restarted = ode.solve(flow, half, torch.tensor([1.0, 3.0]), **adaptive)[-1]
+    assert (restarted - whole).abs().max() > 0.1
 
 
 def test_fixed_steps_hit_every_grid_point_and_a_sixth_is_six_steps():
@@ -112,6 +117,12 @@ def test_fields_start_at_zero_and_a_seed_fills_them_the_same(field):
     assert torch.equal(first, ode.fill_normal(field, 0.1, torch.Generator().manual_seed(3))(u, r))
 
 
+@pytest.mark.parametrize("solver, step", [(ode.RK4, ode.FixedStep(0.1)), (ode.DOPRI5, ode.Tolerance(1e-8, 1e-8))])
+def test_a_solution_that_runs_away_is_refused(solver, step):
+    with pytest.raises(ValueError, match="ran away"):
+        ode.solve(lambda t, z: 1e3 * z**3, torch.ones(1), torch.tensor([0.0, 1.0]), solver, step)
+
+
 def test_bad_input_is_refused(generator):
     grid = torch.tensor([1.0, 2.0])
     with pytest.raises(ValueError, match="takes a Tolerance"):
@@ -137,3 +148,5 @@ def test_bad_input_is_refused(generator):
         ode.BoundedField(4, bound=float("inf"))
     with pytest.raises(ValueError, match="pairs"):
         ode.BoundedField(0)
+    with pytest.raises(ValueError, match="knows OfficialField and BoundedField"):
+        ode.fill_normal(torch.nn.Linear(2, 2), 0.1, generator)

@@ -1,6 +1,8 @@
 """One matrix over SCALINGS for what every path promises, then parity with transformers and examples per method."""
 
+import copy
 import math
+import pickle
 
 import pytest
 import torch
@@ -252,15 +254,14 @@ def test_deepseeks_two_constants_give_its_ratio():
 
 # --- bad input ---------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("method", SCALINGS)
-@pytest.mark.parametrize("factor", [0.5, 0.0, -1.0, float("nan"), float("inf"), True, "4"])
+@pytest.mark.parametrize("factor", [0.5, 0.0, -1.0, float("nan"), float("inf"), 10**400, True, "4", torch.tensor([True])])
 def test_factors_that_are_none_are_refused(method, factor, unchecked):
     path = on(method, GEOMETRIES[0])
     with pytest.raises(ValueError, match="factor"):
         path.check_factor(factor)
-    if isinstance(factor, float):
-        for verb in (path.inv_freq, path.velocity, path.attention_scale, path.rope_parameters):
-            with pytest.raises(ValueError, match="factor"):
-                verb(factor)
+    for verb in (path.inv_freq, path.velocity, path.attention_scale, path.rope_parameters):
+        with pytest.raises(ValueError, match="factor"):
+            verb(factor)
 
 
 @pytest.mark.parametrize("method", SCALINGS)
@@ -270,6 +271,9 @@ def test_bad_grids_dtypes_and_lengths_are_refused(method, unchecked):
         path.check_factor(torch.ones(2, 2))
     with pytest.raises(ValueError, match="one-dimensional"):
         path.check_factor(torch.ones(0))
+    for verb in (path.attention_scale, path.rope_parameters):
+        with pytest.raises(ValueError, match="one factor at a time"):
+            verb(torch.tensor([2.0, 4.0]))
     with pytest.raises(ValueError, match="float32 or float64"):
         path.inv_freq(2.0, torch.bfloat16)
     with pytest.raises(ValueError, match="positive number of tokens"):
@@ -300,6 +304,10 @@ def test_options_of_single_methods_are_checked(unchecked):
         scaling.ABF(**geometry, new_base=1e3)
     with pytest.raises(ValueError, match="one divisor per pair"):
         scaling.LongRoPE(**geometry, factors=(1.0, 2.0), max_factor=4.0)
+    with pytest.raises(ValueError, match="factors is None"):
+        scaling.LongRoPE(**geometry, factors=None, max_factor=4.0)
+    with pytest.raises(ValueError, match="ramp is"):
+        scaling.YaRN(**geometry, ramp="paper")
     with pytest.raises(ValueError, match=r"factors\[3\]"):
         scaling.LongRoPE(**geometry, factors=(1.0,) * 3 + (0.0,) + (1.0,) * 60, max_factor=4.0)
     with pytest.raises(ValueError, match="larger max_factor"):
@@ -312,6 +320,21 @@ def test_options_of_single_methods_are_checked(unchecked):
         scaling.YaRN(**geometry, mscale=-1.0)
     with pytest.raises(ValueError, match="fits this window"):
         scaling.YaRN(head_dim=128, base=1e4, window=2)
+
+
+@pytest.mark.parametrize("method", CLOSED)
+def test_closed_forms_are_values(method):
+    path, same = on(method, GEOMETRIES[0]), on(method, (128, 10_000, 4096))
+    assert path == same and hash(path) == hash(same) and path != on(method, GEOMETRIES[1])
+    assert pickle.loads(pickle.dumps(path)) == copy.deepcopy(path) == path
+
+
+@pytest.mark.parametrize("method", SCALINGS)
+def test_factors_may_be_whole_numbers_and_whole_tensors(method):
+    path = on(method, GEOMETRIES[0])
+    assert torch.equal(path.inv_freq(4), path.inv_freq(4.0))
+    assert torch.equal(path.inv_freq(torch.arange(1, 5)), path.inv_freq(torch.arange(1.0, 5.0)))
+    assert torch.equal(path.inv_freq(torch.tensor(4)), path.inv_freq(4.0))
 
 
 def test_names_are_unique_and_lead_back_to_the_class():

@@ -7,6 +7,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
+from clexlab import frequencies
 from clexlab.scaling.base import Scaling, check_positive
 
 
@@ -36,6 +37,7 @@ class ABF(Scaling):
     @classmethod
     def default(cls, *, head_dim: int, base: float, window: int) -> "ABF":
         """The published ratio, 50 times the trained base at a factor of 8 (500 000 for a base of 10 000)."""
+        frequencies.check_geometry(head_dim, base, window)
         return cls(head_dim=head_dim, base=base, window=window, new_base=50 * base)
 
     @property
@@ -48,7 +50,5 @@ class ABF(Scaling):
     def _velocity(self, t: Float[Tensor, "*factors 1"]) -> Float[Tensor, "*factors pairs"]:
         return -2 * self.index * self._power / (self.head_dim * t)
 
-    def rope_parameters(self, factor: float) -> dict[str, Any]:
-        """transformers' `default` with the base reached at this factor."""
-        self.check_factor(factor)
-        return {"rope_type": "default", "rope_theta": self.base * factor**self._power}
+    def _rope_parameters(self, t: float) -> dict[str, Any]:
+        return {"rope_type": "default", "rope_theta": self.base * t**self._power}

@@ -9,6 +9,7 @@ returns the base frequencies bit for bit.
 import abc
 import inspect
 import math
+import numbers
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -19,6 +20,9 @@ from torch import Tensor
 from clexlab import frequencies
 
 Factor = float | int | Shaped[Tensor, ""] | Shaped[Tensor, "factors"]
+
+# A whole number of Python may be too large for a float; nobody needs such a factor, and it is refused like infinity.
+MUCH = 1e300
 
 
 class _Options(abc.ABCMeta):
@@ -78,23 +82,29 @@ class Path(metaclass=_Options):
         not finite, and for half precision.
         """
         start = frequencies.inv_freq(self.head_dim, self.base, dtype)
-        return (start.double() * self.ratio(factor)).to(dtype).to(device_of(factor))
+        return (start.double() * self.ratio(factor)).to(dtype).to(self.device_for(factor))
 
     def velocity(self, factor: Factor, dtype: torch.dtype = torch.float32) -> Float[Tensor, "*factors pairs"]:
         """Speed of the path, d ln θ_j/dt, per unit of t; integrated from 1 to t it gives ln ratio(t)."""
         frequencies.check_dtype(dtype)
-        return self._velocity(self.check_factor(factor)[..., None]).to(dtype).to(device_of(factor))
+        return self._velocity(self.check_factor(factor)[..., None]).to(dtype).to(self.device_for(factor))
+
+    def device_for(self, factor: Factor) -> torch.device:
+        """Where frequencies and velocities live: beside the factor; a plain number means the CPU."""
+        return factor.device if isinstance(factor, Tensor) else torch.device("cpu")
 
     def attention_scale(self, factor: float) -> float:
-        """A(t): multiplies cos and sin, hence logits by A². 1 unless the method has a temperature."""
-        self.check_factor(factor)
+        """A(t): multiplies cos and sin, hence logits by A². 1 unless the method has a temperature. One factor, no grid."""
+        return self._attention_scale(self.check_single(factor))
+
+    def _attention_scale(self, t: float) -> float:
         return 1.0
 
     def factor_for(self, length: float) -> float:
         """The factor a text of `length` tokens needs: t = max(1, length/window). ValueError beyond the path's limit."""
-        if not math.isfinite(length) or length <= 0:
+        if not frequencies.is_finite(length) or length <= 0:
             raise ValueError(f"length is {length!r}; it must be a positive number of tokens")
-        factor = max(1.0, length / self.window)
+        factor = max(1.0, float(length) / self.window)
         if factor > self.limit:
             raise ValueError(
                 f"length {length} exceeds window * max_factor = {self.window * self.limit:g};"
@@ -103,26 +113,39 @@ class Path(metaclass=_Options):
         return factor
 
     def rope_parameters(self, factor: float) -> dict[str, Any]:
-        """The `rope_parameters` of a transformers config that give exactly these frequencies, frozen at this factor.
+        """The `rope_parameters` of a transformers 5 config that give exactly these frequencies, frozen at this factor.
 
-        Here: transformers' `longrope`, which takes any divisor per pair: θ(1)/θ(t), with the same short and long list, so that
-        the angles do not depend on the input's length. Methods with a stock type of their own return that one.
+        A stock type of transformers where the method has one. Else its `longrope`, which takes any divisor per pair: θ(1)/θ(t),
+        with the same short and long list, so that the angles do not depend on the input's length.
         """
-        divisors = (1.0 / self.ratio(float(factor)).detach()).tolist()
+        return self._rope_parameters(self.check_single(factor))
+
+    def _rope_parameters(self, t: float) -> dict[str, Any]:
+        divisors = (1.0 / self.ratio(t).detach()).tolist()
         return {
             "rope_type": "longrope",
             "rope_theta": float(self.base),
-            "factor": float(factor),
+            "factor": t,
             "original_max_position_embeddings": self.window,
             "short_factor": divisors,
             "long_factor": divisors,
-            "attention_factor": self.attention_scale(float(factor)),
+            "attention_factor": self.attention_scale(t),
         }
+
+    def check_single(self, factor: Factor) -> float:
+        """One factor as a float; ValueError for a grid and for what `check_factor` refuses."""
+        t = self.check_factor(factor)
+        if t.ndim:
+            raise ValueError(f"factor has shape {tuple(t.shape)}; this question is asked of one factor at a time")
+        return t.item()
 
     def check_factor(self, factor: Factor) -> Float[Tensor, "*factors"]:
         """The factor as float64 on the CPU; ValueError unless every value is finite, ≥ 1 and within the path's limit."""
-        if isinstance(factor, bool) or not isinstance(factor, (int, float, Tensor)):
+        is_tensor = isinstance(factor, Tensor) and not (factor.dtype.is_complex or factor.dtype == torch.bool)
+        if not is_tensor and (isinstance(factor, bool) or not isinstance(factor, numbers.Real)):
             raise ValueError(f"factor is {factor!r}; pass a number or a one-dimensional tensor of numbers")
+        if not is_tensor:
+            factor = float(factor) if abs(factor) < MUCH else math.inf
         exact = factor if isinstance(factor, Tensor) else torch.tensor(float(factor), dtype=torch.float64)
         t = exact.detach().to("cpu", torch.float64)
         if t.ndim > 1 or t.numel() == 0:
@@ -130,7 +153,7 @@ class Path(metaclass=_Options):
         bad = t[~(torch.isfinite(t) & (t >= 1) & (t <= self.limit))]
         if len(bad):
             raise ValueError(
-                f"factor {bad[0].item():g} is outside 1 … {self.limit:g};"
+                f"factor {bad[0].item()!r} is outside 1 … {self.limit:g};"
                 " t = length / window, and texts within the window need t = 1"
                 + ("" if math.isinf(self.limit) else f"; build {type(self).__name__} with a larger max_factor")
             )
@@ -140,11 +163,6 @@ class Path(metaclass=_Options):
     def index(self) -> Float[Tensor, "pairs"]:
         """j = 0 … pairs-1 in float64."""
         return torch.arange(self.pairs, dtype=torch.float64)
-
-
-def device_of(factor: Factor) -> torch.device:
-    """Results live where the factor lives; a plain number means the CPU."""
-    return factor.device if isinstance(factor, Tensor) else torch.device("cpu")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,10 +175,13 @@ class Scaling(Path):
 
     def __post_init__(self) -> None:
         frequencies.check_geometry(self.head_dim, self.base, self.window)
+        # One form, so that paths built from 10_000, 1e4 and numpy's numbers are equal.
+        for name, kind in (("head_dim", int), ("base", float), ("window", int)):
+            object.__setattr__(self, name, kind(getattr(self, name)))
 
 
-def check_positive(**values: float) -> None:
+def check_positive(**values: object) -> None:
     """Refuse an option that is not a finite number above 0."""
     for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value <= 0:
+        if not frequencies.is_finite(value) or value <= 0:
             raise ValueError(f"{name} is {value!r}; it must be a finite number above 0")

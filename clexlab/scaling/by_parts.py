@@ -35,6 +35,7 @@ class TurnsRamp(_Ramp):
     """The paper's ramp: γ = clip((r - slow)/(fast - slow), 0, 1), r_j = L·θ_j/2π turns (arXiv 2309.00071, eq. 18)."""
 
     def kept(self, head_dim: int, base: float, window: int) -> Float[Tensor, "pairs"]:
+        """γ_j of every pair, in float64."""
         turns = frequencies.turns(frequencies.inv_freq(head_dim, base, torch.float64), window)
         return ((turns - self.slow) / (self.fast - self.slow)).clamp(0, 1)
 
@@ -49,6 +50,7 @@ class UnroundedIndexRamp(_Ramp):
         return pair_with(self.fast), pair_with(self.slow)
 
     def kept(self, head_dim: int, base: float, window: int) -> Float[Tensor, "pairs"]:
+        """γ_j of every pair, in float64; ValueError when no pair of this window lies on the ramp."""
         low, high = self._ends(head_dim, base, window)
         # The upper limit is d - 1, not d/2 - 1: so the released code has it, and every YaRN checkpoint was tuned with it.
         low, high = max(low, 0), min(high, head_dim - 1)
@@ -115,7 +117,7 @@ class ByParts(Scaling):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.ramp, _Ramp):
+        if not isinstance(self.ramp, (TurnsRamp, UnroundedIndexRamp)):
             raise ValueError(f"ramp is {self.ramp!r}; pass IndexRamp(), UnroundedIndexRamp() or TurnsRamp()")
         if not isinstance(self.blend, (FrequencyBlend, WavelengthBlend)):
             raise ValueError(f"blend is {self.blend!r}; pass FrequencyBlend() or WavelengthBlend()")
@@ -131,17 +133,17 @@ class ByParts(Scaling):
     def _velocity(self, t: Float[Tensor, "*factors 1"]) -> Float[Tensor, "*factors pairs"]:
         return self.blend.velocity(self.kept(), t)
 
-    def rope_parameters(self, factor: float) -> dict[str, Any]:
-        """transformers' `yarn` with this method's attention factor; `longrope` for the ramps and blends it does not have."""
+    def _rope_parameters(self, t: float) -> dict[str, Any]:
+        # transformers' `yarn` has the index ramp and the frequency blend only.
         if isinstance(self.ramp, TurnsRamp) or isinstance(self.blend, WavelengthBlend):
-            return super().rope_parameters(factor)
+            return super()._rope_parameters(t)
         return {
             "rope_type": "yarn",
-            "rope_theta": float(self.base),
-            "factor": float(factor),
+            "rope_theta": self.base,
+            "factor": t,
             "original_max_position_embeddings": self.window,
             "beta_slow": self.ramp.slow,
             "beta_fast": self.ramp.fast,
             "truncate": isinstance(self.ramp, IndexRamp),
-            "attention_factor": self.attention_scale(float(factor)),
+            "attention_factor": self.attention_scale(t),
         }

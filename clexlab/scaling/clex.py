@@ -14,20 +14,26 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from clexlab import frequencies, ode
-from clexlab.scaling.base import Factor, Path, Scaling, check_positive
+from clexlab.scaling.base import Factor, Path, check_positive
 from clexlab.scaling.dynamic_ntk import DynamicNTK
 
 # Eight steps over the whole way in ln t; the error this makes is a test and a figure of lesson 05.
 EIGHT_STEPS = ode.FixedStep(1 / 8)
 # The official field is unbounded and was trained with steps of 0.01 in t: its default is finer.
 OFFICIAL_STEPS = ode.FixedStep(1 / 96)
+_ACTS = {"silu": nn.SiLU, "tanh": nn.Tanh}
+_TOP = ("rope_theta", "max_position_embeddings")
+_FIELD = "a field maps ln t (factors,) and the residual (factors, pairs) to d residual/d ln t (factors, pairs)"
 
 
 class CLEX(Path, nn.Module):
     """A trainable path: closed-form prior plus a learned field, solved for a number or for a whole grid of factors at once.
 
-    `prior` any closed form, `field` an ode.BoundedField (default) or ode.OfficialField, `solver` and `step` of the solve over
-    the share of the way from 0 to ln t. The temperature is the prior's. Every call integrates anew: no cache can go stale.
+    `prior` any path, `field` an ode.BoundedField (default), an ode.OfficialField or any module (ln t, residual) → d residual/d ln t
+    with values (factors,), (factors, pairs) → (factors, pairs); `solver` and `step` of the solve over the share of the way from
+    0 to ln t. The temperature is the prior's. Every call integrates anew: no cache can go stale. A default field draws its
+    first layer from torch's global generator; pass a field of your own for one from yours. `state_dict` holds the field (and a
+    trainable prior), not the options: build the same CLEX before loading it.
     Official meaning: `CLEX.official`. Differs from the official default: bounded field, real-valued t, steps in ln t.
     """
 
@@ -42,8 +48,8 @@ class CLEX(Path, nn.Module):
         base: float,
         window: int,
         max_factor: float = 16.0,
-        prior: Scaling | None = None,
-        field: ode.LearnedField | None = None,
+        prior: Path | None = None,
+        field: nn.Module | None = None,
         solver: ode.Solver = ode.RK4,
         step: ode.Step = EIGHT_STEPS,
     ) -> None:
@@ -53,7 +59,7 @@ class CLEX(Path, nn.Module):
         if max_factor < 1:
             raise ValueError(f"max_factor is {max_factor}; it must be at least 1")
         ode.check_solver(solver, step)
-        self.head_dim, self.base, self.window, self.max_factor = head_dim, base, window, max_factor
+        self.head_dim, self.base, self.window, self.max_factor = int(head_dim), float(base), int(window), float(max_factor)
         self.prior = DynamicNTK(head_dim=head_dim, base=base, window=window, rate=2.0) if prior is None else prior
         self.field = ode.BoundedField(head_dim // 2) if field is None else field
         self.solver, self.step = solver, step
@@ -61,8 +67,8 @@ class CLEX(Path, nn.Module):
 
     def _check_parts(self) -> None:
         prior, field = self.prior, self.field
-        if not isinstance(prior, Scaling):
-            raise ValueError(f"prior is {prior!r}; pass a closed-form path of clexlab.scaling")
+        if not isinstance(prior, Path):
+            raise ValueError(f"prior is {prior!r}; pass a path of clexlab.scaling")
         if (prior.head_dim, prior.base, prior.window) != (self.head_dim, self.base, self.window):
             raise ValueError(
                 f"prior has head_dim, base, window = {prior.head_dim}, {prior.base}, {prior.window}, CLEX has"
@@ -75,10 +81,22 @@ class CLEX(Path, nn.Module):
                 raise ValueError("the official field contains its drift, NTK at 2t - 1; use prior=None or DynamicNTK(rate=2)")
             if (field.head_dim, field.base) != (self.head_dim, self.base):
                 raise ValueError(f"field is built for head_dim {field.head_dim}, base {field.base}; use CLEX's own")
-        elif not isinstance(field, ode.BoundedField):
-            raise ValueError(f"field is {type(field).__name__}; pass ode.BoundedField or ode.OfficialField")
-        elif field.down.out_features != self.pairs:
-            raise ValueError(f"field is built for {field.down.out_features} pairs, head_dim {self.head_dim} has {self.pairs}")
+        self._check_field()
+
+    def _check_field(self) -> None:
+        """Ask the field once, so that one of the wrong shape is refused here and not in the middle of a training run."""
+        weight = self._weight()
+        try:
+            with torch.no_grad():
+                answer = self.field(weight.new_zeros(2), weight.new_zeros(2, self.pairs))
+        except Exception as error:
+            raise ValueError(f"field {type(self.field).__name__} fails for {self.pairs} pairs: {error}; {_FIELD}") from error
+        if not isinstance(answer, Tensor) or answer.shape != (2, self.pairs):
+            raise ValueError(f"field {type(self.field).__name__} does not return (factors, {self.pairs}); {_FIELD}")
+
+    def _weight(self) -> Tensor:
+        """A weight of the field: the solve happens in its precision, where it lives."""
+        return next(self.field.parameters(), torch.zeros(()))
 
     @property
     def limit(self) -> float:
@@ -89,7 +107,7 @@ class CLEX(Path, nn.Module):
 
         All factors are one solve: each row runs over the share s ∈ [0, 1] of its own way, dr/ds = ln t · field(s ln t, r).
         """
-        weight = next(self.field.parameters())
+        weight = self._weight()
         frequencies.check_dtype(weight.dtype)
         end = self.check_factor(factor).log().to(weight.dtype).to(weight.device)
         start = torch.zeros(*end.shape, self.pairs, dtype=weight.dtype, device=weight.device)
@@ -97,14 +115,29 @@ class CLEX(Path, nn.Module):
         def along(share: Tensor, residual: Tensor) -> Tensor:
             return end[..., None] * self.field(share * end, residual)
 
-        solution = ode.solve(along, start, torch.tensor([0.0, 1.0]), solver=self.solver, step=self.step)[-1]
-        if not bool(torch.isfinite(solution).all()):
-            raise ValueError("the learned field ran away: θ(t) is not finite; lower its learning rate or use ode.BoundedField")
-        return solution
+        return ode.solve(along, start, torch.tensor([0.0, 1.0]), solver=self.solver, step=self.step)[-1]
 
     def inv_freq(self, factor: Factor, dtype: torch.dtype = torch.float32) -> Float[Tensor, "*factors pairs"]:
-        residual = self.residual(factor)
-        return self.prior.inv_freq(factor, dtype).to(residual.device) * residual.exp().to(dtype)
+        """θ(t) in `dtype` on the field's device, differentiable in its weights; t = 1 is exact for any weights.
+
+        Raises ValueError as every path does, and when the field leads out of the finite, positive numbers.
+        """
+        theta = self.prior.inv_freq(factor, dtype).to(self.device_for(factor)) * self.residual(factor).exp().to(dtype)
+        if not bool((torch.isfinite(theta) & (theta > 0)).all()):
+            raise ValueError(f"θ(t) is not finite and positive; {ode.RAN_AWAY}")
+        return theta
+
+    forward = inv_freq
+
+    def device_for(self, factor: Factor) -> torch.device:
+        """Where the field's weights live, whatever the factor is."""
+        return self._weight().device
+
+    def extra_repr(self) -> str:
+        return (
+            f"head_dim={self.head_dim}, base={self.base:g}, window={self.window}, max_factor={self.max_factor:g},"
+            f" prior={self.prior!r}, solver={self.solver.name}, step={self.step}"
+        )
 
     def _ratio(self, t: Float[Tensor, "*factors 1"]) -> Float[Tensor, "*factors pairs"]:
         return self.prior._ratio(t) * self.residual(t[..., 0]).to("cpu", torch.float64).exp()
@@ -115,45 +148,73 @@ class CLEX(Path, nn.Module):
         return self.prior._velocity(t) + learned / t
 
     def rate(self, factor: Factor, z: Float[Tensor, "*batch pairs"]) -> Float[Tensor, "*batch pairs"]:
-        """dz/dt at any factor and any state z = ln θ, not only on the path itself: the arrows of the phase picture."""
-        return ode.Flow(self.prior, self.field)(self.check_factor(factor), z)
+        """dz/dt at any factor and any state z = ln θ, not only on the path itself: the arrows of the phase picture.
 
-    def attention_scale(self, factor: float) -> float:
-        self.check_factor(factor)
-        return self.prior.attention_scale(factor)
+        One factor for all states, or one per row of z; z in the precision of the field.
+        """
+        t, weight = self.check_factor(factor), self._weight()
+        if z.shape[-1] != self.pairs or (t.ndim and z.shape[:-1] != t.shape):
+            raise ValueError(f"z is {tuple(z.shape)} for factor {tuple(t.shape)}; give (…, {self.pairs}), one factor or one per row")
+        return ode.Flow(self.prior, self.field)(t, z.to(weight.device, weight.dtype))
+
+    def _attention_scale(self, t: float) -> float:
+        return self.prior.attention_scale(t)
 
     @classmethod
-    def official(cls, state_dict: Mapping[str, Tensor], config: Mapping[str, Any]) -> "CLEX":
+    def official(cls, state_dict: Mapping[str, Tensor], config: object) -> "CLEX":
         """CLEX with released weights: `….clex_layer.proj_func.ode_up_proj` and `ode_down_proj` of a state dict.
 
-        `config` is the checkpoint's config.json: `rope_theta` (10 000 if absent, as in the code), `max_position_embeddings` (the base
-        window L) and `rope_scaling` with `max_factor`, `param_factor`, `act` (absent in the first release, which had SiLU
-        alone). head_dim is read off the weights. Raises ValueError when a weight or key is missing or the sizes disagree.
+        `config` is the checkpoint's config.json as a dict, or a transformers config made from it: `rope_theta` (10 000 if absent, as
+        in the code), `max_position_embeddings` (the base window L) and `rope_scaling` with `max_factor`, `param_factor`, `act`
+        (absent in the first release, which had SiLU alone); transformers 5 keeps the last and rope_theta in `rope_parameters`.
+        head_dim is read off the weights. Raises ValueError when a weight or key is missing, or sizes and kinds disagree.
         """
-        up, down = (_find(state_dict, f"proj_func.ode_{part}_proj").float() for part in ("up", "down"))
-        try:
-            scaling, window = config["rope_scaling"], config["max_position_embeddings"]
-            max_factor, width = scaling["max_factor"], scaling["param_factor"]
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"config lacks {error}; pass the config.json of the official checkpoint as a dict") from error
-        act = scaling.get("act", "silu")
-        if act not in ("silu", "tanh"):
-            raise ValueError(f"rope_scaling['act'] is {act!r}; the official code knows 'silu' and 'tanh'")
-        head_dim, base = 2 * up.shape[0], float(config.get("rope_theta", 10_000.0))
+        up, down = (_find(state_dict, f"proj_func.ode_{part}_proj") for part in ("up", "down"))
+        options = _official_options(config)
+        head_dim, width = 2 * up.shape[0], options["param_factor"]
         if up.shape[1] != width * head_dim or down.shape != (up.shape[1], up.shape[0]):
             raise ValueError(
                 f"weights are {tuple(up.shape)} and {tuple(down.shape)}; param_factor {width} and {up.shape[0]} pairs need"
                 f" ({up.shape[0]}, {width * head_dim}) and ({width * head_dim}, {up.shape[0]})"
             )
-        field = ode.OfficialField(head_dim, base, width, nn.SiLU() if act == "silu" else nn.Tanh())
+        base, act = float(options["rope_theta"]), _ACTS[options["act"]]()
+        field = ode.OfficialField(head_dim, base, width, act)
         field.load_state_dict({"ode_up_proj": up, "ode_down_proj": down})
         return cls(
-            head_dim=head_dim, base=base, window=window, max_factor=float(max_factor), field=field, step=OFFICIAL_STEPS
+            head_dim=head_dim,
+            base=base,
+            window=options["max_position_embeddings"],
+            max_factor=options["max_factor"],
+            field=field,
+            step=OFFICIAL_STEPS,
         )
+
+
+def _official_options(config: object) -> dict[str, Any]:
+    """The five values the official layer is built from, wherever the config keeps them; ValueError names the one that is wrong."""
+    to_dict = getattr(config, "to_dict", None)
+    top = to_dict() if callable(to_dict) else config
+    if not isinstance(top, Mapping):
+        raise ValueError(f"config is {type(config).__name__}; pass the checkpoint's config.json as a dict, or a transformers config")
+    nested = {**(top.get("rope_parameters") or {}), **(top.get("rope_scaling") or {})}
+    found = {"rope_theta": 10_000.0, "act": "silu", **nested, **{key: top[key] for key in _TOP if top.get(key) is not None}}
+    missing = [key for key in ("max_position_embeddings", "max_factor", "param_factor") if found.get(key) is None]
+    if missing:
+        raise ValueError(f"config lacks {', '.join(missing)}; pass the config.json of an official CLEX checkpoint")
+    for key in ("max_position_embeddings", "param_factor"):
+        if not frequencies.is_whole(found[key]) or found[key] < 1:
+            raise ValueError(f"{key} is {found[key]!r}; the official config has a whole number of at least 1 there")
+    check_positive(max_factor=found["max_factor"], rope_theta=found["rope_theta"])
+    if found["act"] not in _ACTS:
+        raise ValueError(f"rope_scaling['act'] is {found['act']!r}; the official code knows 'silu' and 'tanh'")
+    return found
 
 
 def _find(state_dict: Mapping[str, Tensor], ending: str) -> Tensor:
     found = [name for name in state_dict if name.endswith(ending)]
     if len(found) != 1:
         raise ValueError(f"{len(found)} weights end in {ending!r}; an official CLEX state dict has exactly one")
-    return state_dict[found[0]]
+    weight = state_dict[found[0]].float()
+    if weight.ndim != 2 or not bool(torch.isfinite(weight).all()):
+        raise ValueError(f"{found[0]} has shape {tuple(weight.shape)} or holds values that are not finite; it must be a finite matrix")
+    return weight

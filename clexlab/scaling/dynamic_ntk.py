@@ -37,11 +37,7 @@ class DynamicNTK(Scaling):
     def _velocity(self, t: Float[Tensor, "*factors 1"]) -> Float[Tensor, "*factors pairs"]:
         return self._exponent * self.rate / (1 + self.rate * (t - 1))
 
-    def rope_parameters(self, factor: float) -> dict[str, Any]:
-        """transformers' `default` with the base this factor leads to.
-
-        Not its `dynamic` type: that one changes the frequencies while text is generated and leaves the cached keys behind.
-        """
-        self.check_factor(factor)
-        strength = 1 + self.rate * (factor - 1)
+    def _rope_parameters(self, t: float) -> dict[str, Any]:
+        # Not transformers' `dynamic`: it changes the frequencies while text is generated and leaves the cached keys behind.
+        strength = 1 + self.rate * (t - 1)
         return {"rope_type": "default", "rope_theta": self.base * strength ** (self.head_dim / (self.head_dim - 2))}

@@ -24,7 +24,5 @@ class Identity(Scaling):
     def _velocity(self, t: Float[Tensor, "*factors 1"]) -> Float[Tensor, "*factors pairs"]:
         return torch.zeros_like(t * self.index)
 
-    def rope_parameters(self, factor: float) -> dict[str, Any]:
-        """transformers' `default`."""
-        self.check_factor(factor)
+    def _rope_parameters(self, t: float) -> dict[str, Any]:
         return {"rope_type": "default", "rope_theta": float(self.base)}

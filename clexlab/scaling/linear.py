@@ -28,7 +28,5 @@ class Linear(Scaling):
     def _velocity(self, t: Float[Tensor, "*factors 1"]) -> Float[Tensor, "*factors pairs"]:
         return (-1 / t) * torch.ones_like(self.index)
 
-    def rope_parameters(self, factor: float) -> dict[str, Any]:
-        """transformers' `linear`."""
-        self.check_factor(factor)
-        return {"rope_type": "linear", "rope_theta": float(self.base), "factor": float(factor)}
+    def _rope_parameters(self, t: float) -> dict[str, Any]:
+        return {"rope_type": "linear", "rope_theta": self.base, "factor": t}

@@ -24,13 +24,11 @@ class Llama3(ByParts):
         if not isinstance(self.ramp, TurnsRamp) or not isinstance(self.blend, FrequencyBlend):
             raise ValueError("Llama3 is defined by a TurnsRamp and a FrequencyBlend; use ByParts for another ramp or blend")
 
-    def rope_parameters(self, factor: float) -> dict[str, Any]:
-        """transformers' `llama3`."""
-        self.check_factor(factor)
+    def _rope_parameters(self, t: float) -> dict[str, Any]:
         return {
             "rope_type": "llama3",
-            "rope_theta": float(self.base),
-            "factor": float(factor),
+            "rope_theta": self.base,
+            "factor": t,
             "low_freq_factor": self.ramp.slow,
             "high_freq_factor": self.ramp.fast,
             "original_max_position_embeddings": self.window,

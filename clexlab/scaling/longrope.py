@@ -32,8 +32,10 @@ class LongRoPE(Scaling):
         check_positive(max_factor=self.max_factor)
         if self.max_factor <= 1:
             raise ValueError(f"max_factor is {self.max_factor:g}; the factors were searched for a factor above 1")
-        if len(self.factors) != self.pairs:
-            raise ValueError(f"{len(self.factors)} factors for {self.pairs} pairs; give one divisor per pair")
+        if isinstance(self.factors, Tensor):
+            object.__setattr__(self, "factors", tuple(self.factors.tolist()))
+        if not isinstance(self.factors, (tuple, list)) or len(self.factors) != self.pairs:
+            raise ValueError(f"factors is {_brief(self.factors)} for {self.pairs} pairs; give one divisor per pair")
         for index, factor in enumerate(self.factors):
             check_positive(**{f"factors[{index}]": factor})
         # λ(t) is linear in t and 1 at t = 1, so it stays positive wherever both ends are.
@@ -65,7 +67,11 @@ class LongRoPE(Scaling):
     def _velocity(self, t: Float[Tensor, "*factors 1"]) -> Float[Tensor, "*factors pairs"]:
         return -self._growth / (1 + self._growth * (t - 1))
 
-    def attention_scale(self, factor: float) -> float:
+    def _attention_scale(self, t: float) -> float:
         if self.window < 2:
             raise ValueError(f"window is {self.window}; √(1 + ln t/ln L) needs a window of at least 2 tokens")
-        return math.sqrt(1 + math.log(self.check_factor(factor)) / math.log(self.window))
+        return math.sqrt(1 + math.log(t) / math.log(self.window))
+
+
+def _brief(factors: object) -> str:
+    return f"a sequence of {len(factors)}" if isinstance(factors, (tuple, list)) else repr(factors)

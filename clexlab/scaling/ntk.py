@@ -31,7 +31,5 @@ class NTK(Scaling):
     def _velocity(self, t: Float[Tensor, "*factors 1"]) -> Float[Tensor, "*factors pairs"]:
         return self._exponent / t
 
-    def rope_parameters(self, factor: float) -> dict[str, Any]:
-        """transformers' `default` with the enlarged base."""
-        self.check_factor(factor)
-        return {"rope_type": "default", "rope_theta": self.base * factor ** (self.head_dim / (self.head_dim - 2))}
+    def _rope_parameters(self, t: float) -> dict[str, Any]:
+        return {"rope_type": "default", "rope_theta": self.base * t ** (self.head_dim / (self.head_dim - 2))}

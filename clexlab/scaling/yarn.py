@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+from clexlab import frequencies
 from clexlab.scaling.by_parts import ByParts
 
 
@@ -25,9 +26,9 @@ class YaRN(ByParts):
         super().__post_init__()
         for name in ("mscale", "mscale_all_dim"):
             value = getattr(self, name)
-            if not math.isfinite(value) or value < 0:
+            if not frequencies.is_finite(value) or value < 0:
                 raise ValueError(f"{name} is {value!r}; it must be a finite number of at least 0")
 
-    def attention_scale(self, factor: float) -> float:
-        grown = 0.1 * math.log(self.check_factor(factor))
+    def _attention_scale(self, t: float) -> float:
+        grown = 0.1 * math.log(t)
         return (self.mscale * grown + 1) / (self.mscale_all_dim * grown + 1)
