@@ -335,8 +335,9 @@ def _check_spacing(spacing: float) -> None:
 
 
 def _vector(name: str, values: Tensor) -> Tensor:
-    if values.ndim != 1 or not values.isfinite().all():
-        raise ValueError(f"{name} must be a one-dimensional tensor of finite numbers, got shape {tuple(values.shape)}")
+    if not isinstance(values, Tensor) or values.ndim != 1 or len(values) == 0 or not values.isfinite().all():
+        given = f"shape {tuple(values.shape)}" if isinstance(values, Tensor) else repr(values)
+        raise ValueError(f"{name} must be a one-dimensional tensor of finite numbers, at least one; got {given}")
     return values.double()
 
 

@@ -39,12 +39,11 @@ def lessons(folder: Path | None = None) -> list[Path]:
 
 
 def find(name: str, folder: Path | None = None) -> Path:
-    """The lesson called `name`: its number ("2", "02"), its file name, or its path. Raises ValueError for any other."""
+    """The lesson called `name`: its number ("2", "02"), its file name, or the path to it. Raises ValueError for any other."""
     known = lessons(folder)
-    stem = Path(name).name.removesuffix(".ipynb")
-    number = stem.zfill(2)
     for path in known:
-        if stem == path.stem or number == path.stem[:2]:
+        by_number = name.isdigit() and name.zfill(2) == path.stem[:2]
+        if by_number or name in (path.stem, path.name) or Path(name).resolve() == path.resolve():
             return path
     allowed = ", ".join(path.stem[:2] for path in known) or f"none (no notebooks in {folder or FOLDER})"
     raise ValueError(f"unknown lesson {name!r}; this copy has: {allowed}")
@@ -61,7 +60,10 @@ def execute(
     Raises LessonFailed with the failing cell and its error.
     """
     profile = profiles.current() if profile is None else profiles.check(profile)
-    notebook = nbformat.read(path, as_version=4)
+    try:
+        notebook = nbformat.read(path, as_version=4)
+    except (nbformat.reader.NotJSONError, nbformat.ValidationError) as error:
+        raise LessonFailed(f"{path.name} is not a notebook ({str(error).splitlines()[0][:80]}); restore it with git checkout") from None
     with tempfile.TemporaryDirectory(prefix="clexlab-lesson-") as folder:
         environment = {
             **os.environ,
@@ -107,7 +109,14 @@ def failure(notebook: NotebookNode) -> str | None:
     return None
 
 
-def _run(path, notebook, folder, environment, seconds, on_cell) -> None:
+def _run(
+    path: Path,
+    notebook: NotebookNode,
+    folder: str,
+    environment: dict[str, str],
+    seconds: int,
+    on_cell: Callable[[int, int], None] | None,
+) -> None:
     from jupyter_client import AsyncKernelManager
     from jupyter_client.kernelspec import KernelSpecManager
     from nbclient import NotebookClient
@@ -196,7 +205,12 @@ def _is_figure(data: NotebookNode) -> bool:
 
 def main(names: list[str]) -> int:
     """`python -m clexlab.notebooks [NN …]`: execute lessons and store them tidied, all of them without arguments."""
-    for path in [find(name) for name in names] or lessons():
+    try:
+        chosen = [find(name) for name in names] or lessons()
+    except ValueError as error:
+        print(f"clexlab: {error}", file=sys.stderr)
+        return 2
+    for path in chosen:
         print(f"{path.name} …", end=" ", flush=True)
         refresh(path)
         print("stored", flush=True)

@@ -6,6 +6,7 @@ card recommends, in transformers 5 form. Every number was read in a place that `
 model's own config.json where it stands alone, otherwise in the repository or page named beside it.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -197,7 +198,10 @@ def by_name(name: str) -> Geometry:
 def published_factor(geometry: Geometry) -> float:
     """The factor t that the model's published settings are for; 1 when it ships unscaled. ValueError if they name none."""
     parameters = geometry.rope_parameters or {"rope_type": "default"}
-    return 1.0 if parameters.get("rope_type") == "default" else float(_setting(geometry, parameters, "factor"))
+    factor = 1.0 if parameters.get("rope_type") == "default" else float(_setting(geometry, parameters, "factor"))
+    if not factor >= 1:
+        raise ValueError(f"{geometry.name}: rope_parameters say factor {factor}; extending a window takes a factor of at least 1")
+    return factor
 
 
 def published_scaling(geometry: Geometry) -> Path:
@@ -220,7 +224,14 @@ def published_scaling(geometry: Geometry) -> Path:
             f"{geometry.name}: rope_parameters say window {declared} and base {parameters.get('rope_theta')},"
             f" the geometry {geometry.window} and {geometry.base}; make them agree, the window is the trained length"
         )
-    return _BUILDERS[rope_type](geometry, parameters)
+    path = _BUILDERS[rope_type](geometry, parameters)
+    stated = parameters.get("attention_factor")
+    if stated is not None and not math.isclose(stated, path.attention_scale(published_factor(geometry)), rel_tol=1e-6):
+        raise ValueError(
+            f"{geometry.name}: rope_parameters say attention_factor {stated}, {path.title} has another;"
+            " build the path directly (ByParts is YaRN without a temperature)"
+        )
+    return path
 
 
 def _yarn(geometry: Geometry, parameters: dict[str, Any]) -> Path:

@@ -5,6 +5,7 @@ seconds, metrics. Lessons and benchmarks read records back as `Record` objects a
 """
 
 import json
+import math
 import os
 import platform
 import re
@@ -41,18 +42,20 @@ class Record:
 
     def __post_init__(self) -> None:
         for name in (self.experiment, self.run):
-            if not SLUG.fullmatch(name):
+            if not isinstance(name, str) or not SLUG.fullmatch(name):
                 raise ValueError(f"{name!r} cannot name a file; use letters, digits, '-', '_' and '.', no '/'")
         if not self.metrics:
             raise ValueError("metrics is empty; a record without a measurement says nothing")
-        if not self.seconds >= 0:
-            raise ValueError(f"seconds is {self.seconds}; give the wall time of the run, 0 or more")
+        if not isinstance(self.seconds, (int, float)) or not 0 <= self.seconds < math.inf:
+            raise ValueError(f"seconds is {self.seconds!r}; give the wall time of the run, a finite number of 0 or more")
 
 
 def write(record: Record, folder: Path = FOLDER) -> Path:
     """Store `record` and return its path. Raises ValueError where the run exists or a value is not finite JSON."""
     try:
         text = json.dumps(asdict(record), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+        if json.loads(text) != asdict(record):
+            raise TypeError("keys that are no strings, or tuples, come back as something else")
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"record {record.run!r} is not plain JSON ({error}); use str, int, finite float, list and dict"
@@ -74,7 +77,9 @@ def read(path: Path) -> Record:
     """The record stored at `path`. Raises ValueError where the file is not a record."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+    except OSError as error:
+        raise ValueError(f"{path.name} cannot be read ({error.strerror}); results.write made a file for each run") from None
+    except ValueError as error:
         raise ValueError(f"{path.name} is not JSON ({error}); records are written by results.write") from None
     names = {item.name for item in fields(Record)}
     if not isinstance(content, dict) or set(content) != names:
@@ -97,7 +102,7 @@ def table(records: Sequence[Record], columns: Mapping[str, str]) -> str:
         raise ValueError('columns is empty; give headings and fields, for example {"loss": "metrics.loss"}')
     rows = [[_show(_lookup(record, path)) for path in columns.values()] for record in records]
     lines = [list(columns), ["---"] * len(columns), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
 def versions() -> dict:

@@ -139,7 +139,7 @@ def test_a_lesson_folds_its_solutions_and_says_none_of_the_words_that_discourage
 # ------------------------------------------------------------------------------------------------ finding
 
 
-@pytest.mark.parametrize("name", ["7", "07", "07_try_it", "07_try_it.ipynb", "notebooks/07_try_it.ipynb"])
+@pytest.mark.parametrize("name", ["7", "07", "07_try_it", "07_try_it.ipynb"])
 def test_a_lesson_is_found_by_number_name_or_path(tmp_path, name):
     path = write(tmp_path, "1")
     assert notebooks.find(name, tmp_path) == path
@@ -272,3 +272,18 @@ def test_pieces_of_one_stream_are_stored_as_one():
     out, err = (lambda text, name=name: new_output("stream", name=name, text=text) for name in ("stdout", "stderr"))
     stored = notebooks.tidy(executed(out("a"), out("b"), err("c"), out("d")))
     assert [(output.name, output.text) for output in stored.cells[-1].outputs] == [("stdout", "ab"), ("stderr", "c"), ("stdout", "d")]
+
+
+def test_a_lesson_is_found_by_number_name_and_path_and_by_nothing_else(tmp_path):
+    second = notebooks.find("02")
+    assert second.stem.startswith("02") and notebooks.find("2") == notebooks.find(second.name) == notebooks.find(str(second)) == second
+    for other in ("", "foo/2", str(tmp_path / second.name), "two"):
+        with pytest.raises(ValueError, match="unknown lesson"):
+            notebooks.find(other)
+
+
+def test_a_broken_file_fails_as_a_lesson_and_not_as_the_program(tmp_path):
+    broken = tmp_path / "02_broken.ipynb"
+    broken.write_text('{"cells": [')
+    with pytest.raises(notebooks.LessonFailed, match="not a notebook"):
+        notebooks.execute(broken, "smoke")

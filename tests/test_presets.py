@@ -124,3 +124,16 @@ def test_settings_that_contradict_the_geometry_are_refused(key, value):
     parameters = {"rope_type": "linear", "factor": 4.0, key: value}
     with pytest.raises(ValueError, match="make them agree"):
         presets.published_scaling(frequencies.Geometry("made up", 64, 1e4, 4096, "none", parameters))
+
+
+def test_settings_that_change_the_answer_are_not_ignored():
+    def geometry(**changes: object) -> frequencies.Geometry:
+        parameters = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 4096, **changes}
+        return frequencies.Geometry("made up", 128, 1e4, 4096, "nowhere", parameters)
+
+    own = presets.published_scaling(geometry()).rope_parameters(4.0)
+    assert presets.published_scaling(geometry(attention_factor=own["attention_factor"])) == presets.published_scaling(geometry())
+    with pytest.raises(ValueError, match="attention_factor 1.0"):
+        presets.published_scaling(geometry(attention_factor=1.0))
+    with pytest.raises(ValueError, match="at least 1"):
+        presets.published_factor(geometry(factor=0.5))

@@ -83,6 +83,25 @@ def test_a_table_refuses_an_unknown_field_and_no_columns():
 
 
 def test_the_records_in_the_repository_can_all_be_read():
-    for path in results.FOLDER.glob("*/*.json"):
+    stored_paths = list(results.FOLDER.glob("*/*.json"))
+    assert stored_paths, "data/results holds no record; make bench writes some"
+    for path in stored_paths:
         stored = results.read(path)
         assert (stored.experiment, stored.run) == (path.parent.name, path.stem)
+
+
+def test_a_record_that_would_come_back_changed_is_refused(tmp_path):
+    for config in ({1: 2}, {"sizes": (1, 2)}):
+        with pytest.raises(ValueError, match="not plain JSON"):
+            results.write(record(config=config), tmp_path)
+
+
+def test_wrong_seconds_names_and_files_are_refused(tmp_path, unchecked):
+    for broken in (dict(seconds=float("inf")), dict(seconds=None), dict(experiment=None)):
+        with pytest.raises(ValueError):
+            record(**broken)
+    with pytest.raises(ValueError, match="cannot be read"):
+        results.read(tmp_path / "nothing.json")
+    (tmp_path / "binary.json").write_bytes(bytes(range(256)))
+    with pytest.raises(ValueError, match="binary.json"):
+        results.read(tmp_path / "binary.json")
