@@ -1,7 +1,7 @@
 """Milliseconds from a slider's key event to the painted frame, in a real Lab and browser, for every explorer.
 
-A frame counts as painted when the first animation frame after the change of the figure's data begins, which is one frame
-later than the eye may see it. After the moves comes a drag: the figure must end on the slider's last value.
+The time ends when the frame after the one that drew the changed data begins, which is up to one frame later than the eye
+may see it. After the moves comes a drag: the figure must end on the slider's last value.
 """
 
 import os

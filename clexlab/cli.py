@@ -15,6 +15,7 @@ from clexlab import __version__
 from clexlab.profiles import PROFILES
 
 ROOT = Path(__file__).resolve().parent.parent
+PROMPT_ANSWERS = "--ServerApp.kernel_websocket_connection_class=clexlab.prompt_server.PromptConnection"
 FIRST_LESSON = "notebooks/00_start_here.ipynb"
 
 
@@ -93,6 +94,7 @@ def lab_command(*, browser: bool, port: int | None, as_root: bool) -> list[str]:
         sys.executable, "-m", "jupyterlab",
         "--ServerApp.ip=127.0.0.1",
         f"--ServerApp.root_dir={ROOT}",
+        PROMPT_ANSWERS,
         f"--LabApp.default_url=/lab/tree/{FIRST_LESSON}",
     ]
     if port is not None:

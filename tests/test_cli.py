@@ -102,6 +102,7 @@ def test_lab_serves_this_machine_only_and_opens_the_first_lesson():
     assert command[:3] == [sys.executable, "-m", "jupyterlab"]
     assert "--ServerApp.ip=127.0.0.1" in command
     assert "--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb" in command
+    assert cli.PROMPT_ANSWERS in command
     assert not any("token" in part or "allow-root" in part or "no-browser" in part for part in command)
 
 

@@ -1,4 +1,4 @@
-"""The explorers whose figures live in the kernel: move a control, compare the figure's data with the core's own numbers."""
+"""The explorers whose numbers come from the kernel: move a control, compare what is drawn with the core's own numbers."""
 
 import asyncio
 import json
@@ -7,11 +7,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from plotly.graph_objs import FigureWidget
 
 from clexlab import bounds, frequencies, ode, presets, scaling
-from clexlab.figures import style
-from clexlab.widgets import BoundExplorer, DynamicsExplorer, ErrorNotice, ScalingCalculator
+from clexlab.widgets import BoundExplorer, DynamicsExplorer, ErrorNotice, LiveChart, ScalingCalculator
 from clexlab.widgets import bound_explorer as bound
 from clexlab.widgets import dynamics_explorer as dynamics
 from clexlab.widgets import scaling_calculator as calculator
@@ -35,24 +33,16 @@ def explorer(request):
 # ------------------------------------------------------------------------------------------ what all of them share
 
 
-def test_every_explorer_holds_one_live_figure_and_a_place_for_errors(explorer):
+def test_every_explorer_holds_one_live_chart_and_a_place_for_errors(explorer):
     inside = list(children(explorer))
-    assert sum(isinstance(widget, FigureWidget) for widget in inside) == 1
+    assert sum(isinstance(widget, LiveChart) for widget in inside) == 1
     assert sum(isinstance(widget, ErrorNotice) for widget in inside) == 1
-    assert explorer.notice.value == "" and "<b>" in explorer.sentence.value
+    assert explorer.notice.value == "" and "<b>" in explorer.sentence
 
 
-def test_the_figure_follows_the_theme(explorer):
-    colours = {False: style.TEXT_ON_LIGHT, True: style.TEXT_ON_DARK}
-    for dark in (False, True, False):
-        explorer.theme.dark = dark
-        assert explorer.figure.layout.template.layout.font.color == colours[dark]
-        assert explorer.figure.layout.template.layout.paper_bgcolor == "rgba(0,0,0,0)"
-
-
-def test_every_axis_has_a_title_and_every_control_a_label(explorer):
-    axes = [axis for axis in explorer.figure.layout if axis.startswith(("xaxis", "yaxis"))]
-    assert len(axes) >= 4 and all(explorer.figure.layout[axis].title.text for axis in axes)
+def test_every_axis_has_a_title_every_curve_a_name_and_every_control_a_label(explorer):
+    assert all(panel[axis]["title"] and panel["title"] for panel in explorer.chart.panels for axis in "xy")
+    assert all(explorer.chart.names) and len(explorer.chart.names) == len(explorer.chart.data)
     assert all(control.description for control in explorer.controls.values())
 
 
@@ -71,20 +61,31 @@ def test_a_callback_that_fails_shows_its_error_and_the_next_that_works_clears_it
     explorer.listen(fail, "preset")
     explorer.preset = "Phi-2"
     assert "RuntimeError" in explorer.notice.value and "the field &lt;ran&gt; away" in explorer.notice.value
-    explorer.say("fine")
-    explorer.theme.dark = True
+    explorer.controls["preset"].unobserve_all("value")
+    explorer.listen(lambda: None, "preset")
+    explorer.preset = "Llama-2-7B"
     assert explorer.notice.value == ""
 
 
-def test_an_update_carries_the_same_attributes_for_all_its_traces(explorer):
-    # plotly's page-side model would lose what one trace has and another lacks; a second view then misses names.
-    updates = []
-    explorer.figure.observe(lambda change: updates.append(change.new), "_py2js_update")
-    explorer.figure.observe(lambda change: updates.append(change.new), "_py2js_restyle")
+def test_a_move_sends_one_message_with_the_columns_that_changed(explorer, monkeypatch):
+    sent = []
+    monkeypatch.setattr(type(explorer.chart), "_send", lambda self, message, buffers=None: sent.append((message, buffers)))
     explorer.preset = "Phi-2"
-    for update in filter(None, updates):
-        values = (update.get("style_data") or update.get("restyle_data") or {}).values()
-        assert not any(isinstance(entry, str) and entry == "_undefined_" for column in values for entry in column)
+    assert len(sent) == 1
+    message, buffers = sent[0]
+    assert "finding" in message["state"] and buffers
+    explorer.say(explorer.sentence)
+    explorer.chart.draw({index: (drawn.x, drawn.y) for index, drawn in enumerate(explorer.chart.data)})
+    assert len(sent) == 1
+
+
+def test_a_new_view_is_given_all_that_is_drawn(explorer):
+    explorer.preset = "Phi-2"
+    state = explorer.chart.get_state()
+    assert state["finding"] == explorer.sentence and state["names"] == [drawn.name for drawn in explorer.chart.data]
+    for index, drawn in enumerate(explorer.chart.data):
+        for axis in "xy":
+            np.testing.assert_array_equal(np.frombuffer(state[f"{axis}{index}"], "<f4"), getattr(drawn, axis))
 
 
 @pytest.mark.parametrize(
@@ -138,7 +139,7 @@ def test_slow_work_waits_for_the_hand_to_rest_and_the_last_value_wins():
 def test_the_bounds_drawn_are_those_of_the_core():
     explorer = BoundExplorer()
     explorer.spacing = 2.0
-    x = torch.tensor(explorer.figure.data[bound.SHARP].x.tolist(), dtype=torch.float64)
+    x = torch.tensor(explorer.chart.data[bound.SHARP].x.tolist(), dtype=torch.float64)
     inv_freq = frequencies.inv_freq(128, 1e4, torch.float64)
     expected = {
         bound.PRINTED: bounds.printed(x, 128, 1e4, 2.0),
@@ -146,22 +147,22 @@ def test_the_bounds_drawn_are_those_of_the_core():
         bound.SHARP: bounds.sharp(x, inv_freq, 2.0),
     }
     for index, values in expected.items():
-        np.testing.assert_allclose(explorer.figure.data[index].y, values.numpy(), **SENT)
+        np.testing.assert_allclose(explorer.chart.data[index].y, values.numpy(), **SENT)
 
 
 def test_the_counterexample_to_the_printed_bound_is_seen_and_said():
     explorer = BoundExplorer(preset="Llama-2-7B")
-    worst, printed = (explorer.figure.data[index].y[32] for index in (bound.WORST, bound.PRINTED))
+    worst, printed = (explorer.chart.data[index].y[32] for index in (bound.WORST, bound.PRINTED))
     # Values of the paper's setting d = 128, c = 10⁴, computed independently.
     assert worst == pytest.approx(0.49388, abs=1e-5) and printed == pytest.approx(0.43429, abs=1e-5)
-    assert "exceeds" in explorer.sentence.value and "0.4939" in explorer.sentence.value
+    assert "exceeds" in explorer.sentence and "0.4939" in explorer.sentence
 
 
 def test_more_random_h_come_closer_and_never_beyond_the_sharp_bound():
     explorer, largest = BoundExplorer(draws=1), []
     for draws in (1, 64, 4096):
         explorer.draws = draws
-        sampled, sharp = (np.asarray(explorer.figure.data[index].y) for index in (bound.SAMPLED, bound.SHARP))
+        sampled, sharp = (np.asarray(explorer.chart.data[index].y) for index in (bound.SAMPLED, bound.SHARP))
         assert (sampled <= sharp + 1e-6).all()
         largest.append(sampled.max())
     assert largest == sorted(largest) and largest[0] < largest[-1]
@@ -173,7 +174,7 @@ def test_own_numbers_leave_the_model_and_a_model_brings_its_own():
     assert explorer.preset == bound.CUSTOM
     explorer.preset = "Llama-3.1-8B"
     assert (explorer.head_dim, explorer.base, explorer.preset) == (128, 500_000.0, "Llama-3.1-8B")
-    trivial = explorer.figure.data[bound.TRIVIAL].y
+    trivial = explorer.chart.data[bound.TRIVIAL].y
     np.testing.assert_array_equal(trivial, 64)
 
 
@@ -182,12 +183,12 @@ def test_ridge_tames_the_fit_beyond_the_window_and_precision_sets_its_height():
     beyond = {}
     for precision in (torch.float32, torch.float64):
         explorer.precision = precision
-        fit = np.asarray(explorer.figure.data[bound.FIT].y)
+        fit = np.asarray(explorer.chart.data[bound.FIT].y)
         beyond[precision] = fit[len(fit) // 2 :].max()
     # Without ridge the height is rounding: float64, which can resolve more, strays further.
     assert beyond[torch.float64] > 1e3 * beyond[torch.float32] > 1e3
     explorer.ridge = 10.0
-    fit = np.asarray(explorer.figure.data[bound.FIT].y)
+    fit = np.asarray(explorer.chart.data[bound.FIT].y)
     assert fit[len(fit) // 2 :].max() < 2
 
 
@@ -201,8 +202,8 @@ def test_the_calculator_shows_the_config_of_the_method_itself(kind):
     assert explorer.factor == 4
     assert json.loads(explorer.config) == json.loads(json.dumps(path.rope_parameters(4.0)))
     expected = frequencies.wavelengths(path.inv_freq(4.0)).detach().numpy()
-    np.testing.assert_allclose(explorer.figure.data[calculator.SCALED].y, expected, rtol=1e-6)
-    assert explorer.figure.data[calculator.SCALED].name == path.title
+    np.testing.assert_allclose(explorer.chart.data[calculator.SCALED].y, expected, rtol=1e-6)
+    assert explorer.chart.data[calculator.SCALED].name == path.title
 
 
 def test_the_python_lines_give_the_same_config():
@@ -219,11 +220,11 @@ def test_the_python_lines_give_the_same_config():
 
 def test_pairs_with_new_angles_are_marked():
     explorer = ScalingCalculator(method="identity", length=8192)
-    marked = explorer.figure.data[calculator.NEW]
+    marked = explorer.chart.data[calculator.NEW]
     np.testing.assert_array_equal(marked.x, np.arange(46, 64))
-    assert "18 of 64" in explorer.sentence.value
+    assert "18 of 64" in explorer.sentence
     explorer.method = "linear"
-    assert len(explorer.figure.data[calculator.NEW].x) == 0 and "0 of 64" in explorer.sentence.value
+    assert len(explorer.chart.data[calculator.NEW].x) == 0 and "0 of 64" in explorer.sentence
 
 
 def test_length_and_factor_move_together():
@@ -257,7 +258,7 @@ def test_the_flow_drawn_is_that_of_the_path():
     explorer.strength, explorer.seed, explorer.prior = 0.2, 3, "yarn"
     path = explorer.clex
     assert path.prior == scaling.YaRN(head_dim=128, base=1e4, window=4096)
-    lines = np.asarray(explorer.figure.data[dynamics.FLOW].y).reshape(64, 34)
+    lines = np.asarray(explorer.chart.data[dynamics.FLOW].y).reshape(64, 34)
     grid = torch.as_tensor(explorer.factors)
     np.testing.assert_allclose(lines[:, :-1].T, path.ratio(grid).log().detach().numpy(), **SENT)
     assert np.isnan(lines[:, -1]).all()
@@ -268,22 +269,22 @@ def test_the_middle_panel_is_the_path_and_its_prior_at_the_chosen_factor():
     explorer.factor = 5.0
     path = explorer.clex
     # One factor alone and a grid of them are the same steps with another order of rounding in float32.
-    np.testing.assert_allclose(explorer.figure.data[dynamics.PATH_AT].y, path.ratio(5.0).detach().numpy(), rtol=2e-6)
-    np.testing.assert_allclose(explorer.figure.data[dynamics.PRIOR_AT].y, path.prior.ratio(5.0).numpy(), rtol=1e-6)
+    np.testing.assert_allclose(explorer.chart.data[dynamics.PATH_AT].y, path.ratio(5.0).detach().numpy(), rtol=2e-6)
+    np.testing.assert_allclose(explorer.chart.data[dynamics.PRIOR_AT].y, path.prior.ratio(5.0).numpy(), rtol=1e-6)
 
 
 def test_without_a_field_clex_is_its_prior_and_the_solver_makes_no_error():
     explorer = DynamicsExplorer(strength=0.0)
-    path, prior = (explorer.figure.data[index].y for index in (dynamics.PATH_AT, dynamics.PRIOR_AT))
+    path, prior = (explorer.chart.data[index].y for index in (dynamics.PATH_AT, dynamics.PRIOR_AT))
     np.testing.assert_array_equal(path, prior)
-    assert np.max(explorer.figure.data[dynamics.ERRORS].y) == 0
+    assert np.max(explorer.chart.data[dynamics.ERRORS].y) == 0
 
 
 def test_the_error_falls_with_the_order_of_the_solver():
     explorer = DynamicsExplorer(strength=0.05)
     for solver in (ode.EULER, ode.RK4):
         explorer.solver = solver
-        curve = explorer.figure.data[dynamics.ERRORS]
+        curve = explorer.chart.data[dynamics.ERRORS]
         counts, errors = np.asarray(curve.x, dtype=float), np.asarray(curve.y, dtype=float)
         order = -np.polyfit(np.log(counts[4:]), np.log(errors[4:]), 1)[0]
         # Between 6 and 24 steps the next power of the step still shows.
@@ -292,10 +293,11 @@ def test_the_error_falls_with_the_order_of_the_solver():
 
 def test_the_marked_error_is_that_of_the_chosen_steps():
     explorer = DynamicsExplorer()
+    assert explorer.steps == 8
     explorer.steps = 12
-    mark, curve = explorer.figure.data[dynamics.ERROR], explorer.figure.data[dynamics.ERRORS]
+    mark, curve = explorer.chart.data[dynamics.ERROR], explorer.chart.data[dynamics.ERRORS]
     assert mark.x[0] == 12 and mark.y[0] == curve.y[list(curve.x).index(12)]
-    assert "12 rk4 steps" in explorer.sentence.value
+    assert "12 rk4 steps" in explorer.sentence
 
 
 def test_a_model_with_fewer_pairs_moves_the_pair_into_its_range():
@@ -303,4 +305,4 @@ def test_a_model_with_fewer_pairs_moves_the_pair_into_its_range():
     explorer.pair = 60
     explorer.preset = "Phi-2"
     assert explorer.pair == 15 and explorer.notice.value == ""
-    assert len(explorer.figure.data[dynamics.PATH_AT].y) == 16
+    assert len(explorer.chart.data[dynamics.PATH_AT].y) == 16

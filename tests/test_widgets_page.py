@@ -149,21 +149,13 @@ def test_errors_are_shown_as_text_with_their_traceback_and_cleared():
     assert notice.value == "" and calls == [-1, 1]
 
 
-def test_the_theme_watcher_reports_now_and_at_every_change():
-    watcher, seen = widgets.ThemeWatcher(), []
-    watcher.follow(seen.append)
-    watcher.dark = True
-    watcher.dark = False
-    assert seen == [False, True, False]
-
-
 def test_page_code_carries_its_parts_in_a_wheel():
     """Every page file is read at import, so a distribution without them would not import: ask the package's resources."""
     from importlib.resources import files
 
     names = {entry.name for entry in files("clexlab.widgets").joinpath("page").iterdir()}
-    assert {"formulas.js", "surface.js", "plot.js", "controls.js", "frequency.js", "rotation.js", "style.css"} <= names
-    for explorer in (FrequencyExplorer, RotationExplorer):
+    assert {"formulas.js", "surface.js", "plot.js", "controls.js", "chart.js", "frequency.js", "rotation.js", "style.css"} <= names
+    for explorer in (FrequencyExplorer, RotationExplorer, widgets.LiveChart):
         assert explorer._esm.count("export default") == 1
 
 

@@ -22,6 +22,7 @@ from clexlab.scaling import CLEX, Path
 Values = Sequence[float] | np.ndarray | torch.Tensor
 BARB = 0.022  # length of an arrow's barb, as a share of the panel
 Z_AXIS = "ln θ(t)/θ(1)"
+ERROR_AXIS = "largest |error in ln θ|"
 T_AXIS = "factor t = length / window"
 
 
@@ -206,4 +207,4 @@ def solver_error(counts: Sequence[int], errors: Values, tolerance: float = 1e-4)
 
 def error_axis() -> dict:
     """A log axis for an error of ln θ, one tick a power of ten."""
-    return dict(title="largest |error in ln θ|", type="log", dtick=1, exponentformat="power")
+    return dict(title=ERROR_AXIS, type="log", dtick=1, exponentformat="power")

@@ -3,12 +3,11 @@
 import math
 
 import numpy as np
-import plotly.graph_objects as go
 import torch
 
 from clexlab import bounds, frequencies, presets
 from clexlab.figures import style
-from clexlab.figures.panels import guide, legend_below, numbers, row
+from clexlab.figures.panels import numbers
 from clexlab.widgets.explorer import (
     Explorer,
     choices,
@@ -17,6 +16,7 @@ from clexlab.widgets.explorer import (
     presets_menu,
     steps_slider,
 )
+from clexlab.widgets.live_chart import Axis, Curve, LiveChart, Panel, look
 
 CUSTOM = "own numbers"
 HEAD_DIMS = tuple(sorted({geometry.head_dim for geometry in presets.PRESETS} | {16, 32, 64, 128, 256}))
@@ -54,7 +54,7 @@ class BoundExplorer(Explorer):
             "precision": choices("solved in", list(PRECISIONS), torch.float32),
         }
         self._filling = False
-        super().__init__("Bounds on scores", controls, _figure())
+        super().__init__("Bounds on scores", controls, _chart())
         self.listen(self._take_preset, "preset")
         self.listen(self._leave_preset, "head_dim", "base")
         self.listen(self._new_spacing, "spacing", "draws")
@@ -106,7 +106,7 @@ class BoundExplorer(Explorer):
         self._between({})
 
     def _new_fit(self) -> None:
-        self.draw(self._fit())
+        self.chart.draw(self._fit())
         self._tell()
 
     def _between(self, others: dict[int, tuple[np.ndarray, np.ndarray]]) -> None:
@@ -124,8 +124,8 @@ class BoundExplorer(Explorer):
         }
         self._middle = {index: float(values[32]) for index, values in curves.items()}
         x = numbers(offsets)
-        self.draw({index: (x, numbers(values)) for index, values in curves.items()} | others)
-        self.rename({SAMPLED: f"largest of {self.draws:,} random h"})
+        self.chart.draw({index: (x, numbers(values)) for index, values in curves.items()} | others)
+        self.chart.rename({SAMPLED: f"largest of {self.draws:,} random h"})
         self._tell()
 
     def _fit(self) -> dict[int, tuple[np.ndarray, np.ndarray]]:
@@ -150,24 +150,24 @@ class BoundExplorer(Explorer):
         )
 
 
-def _figure() -> go.Figure:
-    titles = ("Between known distances", "Beyond them: bounds", "Figure 2: a fit to noise")
-    figure = row(titles, spacing=0.13, height=440)
-    for index, name in enumerate(("printed", "corrected", "sharp", "h that reaches it")):
-        figure.add_scatter(name=name, mode="lines", line=style.line(index, 3 if index == 3 else 2), col=1, row=1)
-    # A line, not 65 markers: the browser styles every marker by itself.
-    figure.add_scatter(name="random h", mode="lines", line=dict(style.line(4), dash="dot", width=3), col=1, row=1)
-    quiet = dict(mode="lines", col=2, row=1)
-    figure.add_scatter(name="2 B(s)", line=dict(style.line(1), dash="solid", width=1.5), **quiet)
-    figure.add_scatter(name="trivial", line=dict(style.line(2), dash="longdash"), **quiet)
-    figure.add_scatter(name="window", line=guide(), showlegend=False, **quiet)
-    figure.add_scatter(name="fitted |a(s)|", line=style.line(0, 1.5), mode="lines", showlegend=False, col=3, row=1)
-    figure.add_scatter(name="window", line=guide(), mode="lines", showlegend=False, col=3, row=1)
-    figure.update_xaxes(title="offset s − s₁ (tokens)", col=1)
-    figure.update_yaxes(title="|a − a_lin| at max|h| = 1", rangemode="tozero", col=1)
-    figure.update_xaxes(style.log2_axis("distance s (tokens)"), dtick=4 * math.log10(2), tickangle=0, col=2)
-    figure.update_yaxes(title="bound on |a(s)|", type="log", dtick=1, exponentformat="power", col=2)
-    figure.update_xaxes(title="distance s (tokens)", tickvals=[0, 1024, 2048, 3072, 4096], tickformat=",", col=3)
-    figure.update_yaxes(title="fitted |a(s)|", type="log", dtick=1, exponentformat="power", col=3)
-    legend_below(figure)
-    return figure
+def _chart() -> LiveChart:
+    size = Axis("bound on |a(s)|", scale="log10")
+    panels = (
+        Panel("Between known distances", Axis("offset s − s₁", "tokens"), Axis("|a − a_lin| at max|h| = 1", low=0)),
+        Panel("Beyond them: bounds", Axis("distance s", "tokens", scale="log2"), size),
+        Panel("Figure 2: a fit to noise", Axis("distance s", "tokens"), Axis("fitted |a(s)|", scale="log10")),
+    )
+    edge = dict(name="window", dash="dash", width=1, told=False)
+    curves = (
+        Curve(0, "printed", **look(0)),
+        Curve(0, "corrected", **look(1)),
+        Curve(0, "sharp", **look(2)),
+        Curve(0, "h that reaches it", **look(3, 3)),
+        Curve(0, "random h", **look(4) | dict(dash="dot", width=3)),
+        Curve(1, "2 B(s)", **look(1) | dict(dash="solid", width=1.5)),
+        Curve(1, "trivial", **look(2) | dict(dash="longdash")),
+        Curve(1, **edge),
+        Curve(2, "fitted |a(s)|", colour=style.COLOURS[0], width=1.5, legend=False),
+        Curve(2, **edge, legend=False),
+    )
+    return LiveChart(panels, curves)

@@ -3,13 +3,12 @@
 import copy
 
 import numpy as np
-import plotly.graph_objects as go
 import torch
 
 from clexlab import ode, presets, scaling
 from clexlab.figures import style
-from clexlab.figures.dynamics import Z_AXIS, arrow_trace, arrows, error_axis
-from clexlab.figures.panels import factor_grid, guide, joined, legend_below, numbers, row
+from clexlab.figures.dynamics import ERROR_AXIS, Z_AXIS, arrows
+from clexlab.figures.panels import factor_grid, joined, numbers
 from clexlab.figures.scaling import over_factors
 from clexlab.widgets.explorer import (
     Explorer,
@@ -21,6 +20,7 @@ from clexlab.widgets.explorer import (
     steps_slider,
     whole_slider,
 )
+from clexlab.widgets.live_chart import Axis, Curve, LiveChart, Panel, look
 
 MAX_FACTOR = 16.0
 PRIORS = tuple((kind.title, kind.name) for kind in scaling.SCALINGS if kind is not scaling.CLEX)
@@ -44,7 +44,7 @@ class DynamicsExplorer(Explorer):
     strength, seed, solver, steps = control("strength"), control("seed"), control("solver"), control("steps")
 
     def __init__(
-        self, preset: str = "Llama-2-7B", prior: str = "dynamic_ntk", strength: float = 0.1, seed: int = 0, points: int = 65
+        self, preset: str = "Llama-2-7B", prior: str = "dynamic_ntk", strength: float = 0.1, seed: int = 0, points: int = 512
     ) -> None:
         geometry = presets.by_name(preset)
         self.factors = factor_grid(MAX_FACTOR, points)
@@ -56,10 +56,10 @@ class DynamicsExplorer(Explorer):
             "strength": even_slider("field strength", 0, 0.5, 0.01, strength),
             "seed": whole_slider("field seed", 0, 20, seed),
             "solver": choices("solver", list(SOLVERS), ode.RK4),
-            "steps": steps_slider("steps", list(COUNTS), 6),
+            "steps": steps_slider("steps", list(COUNTS), 8),
         }
         self._accuracy = ""
-        super().__init__("CLEX dynamics", controls, _figure())
+        super().__init__("CLEX dynamics", controls, _chart())
         self.listen(self._new_model, "preset")
         self.listen(self._new_flow, "prior", "strength", "seed", "solver", "steps")
         self.listen(self._new_pair, "pair")
@@ -103,7 +103,8 @@ class DynamicsExplorer(Explorer):
             PATH: (self.factors, z[:, self.pair]),
         }
         self._paint(curves | of_pair)
-        self.rename({PRIOR: self._path.prior.title, PATH: f"CLEX, pair {self.pair}"})
+        title = self._path.prior.title
+        self.chart.rename({PRIOR: title, PRIOR_AT: title, PATH: f"CLEX, pair {self.pair}"})
 
     def _new_factor(self) -> None:
         self._paint({})
@@ -122,7 +123,7 @@ class DynamicsExplorer(Explorer):
             PRIOR_AT: (pairs, prior),
             PATH_AT: (pairs, path),
         }
-        self.draw(curves | at_factor)
+        self.chart.draw(curves | at_factor)
         self._finding = self._describe(factor, path / prior)
         self.say(self._finding + self._accuracy)
 
@@ -140,7 +141,7 @@ class DynamicsExplorer(Explorer):
         runs = [self._solved(field, self.solver, ode.FixedStep(1 / count)) for count in COUNTS]
         errors = np.array([np.abs(run - exact).max() for run in runs])
         chosen = errors[COUNTS.index(self.steps)]
-        self.draw({ERRORS: (np.array(COUNTS), errors), ERROR: (np.array([self.steps]), np.array([chosen]))})
+        self.chart.draw({ERRORS: (np.array(COUNTS), errors), ERROR: (np.array([self.steps]), np.array([chosen]))})
         self._accuracy = f" {self.steps} {self.solver.name} steps to t = {MAX_FACTOR:g} miss ln θ by <b>{chosen:.1e}</b>."
         self.say(self._finding + self._accuracy)
 
@@ -151,29 +152,24 @@ class DynamicsExplorer(Explorer):
             return numbers(scaling.CLEX(**shape, field=field, solver=solver, step=step).residual(MAX_FACTOR))
 
 
-def _figure() -> go.Figure:
-    figure = row(("Flow of ln θ", "θ(t) beside its prior", "Solver error"), spacing=0.13, height=440)
-    thin = dict(color=style.COLOURS[0], width=1)
-    figure.add_scatter(name="all pairs", mode="lines", line=thin, opacity=0.5, hoverinfo="skip", col=1, row=1)
-    figure.add_trace(arrow_trace(np.zeros(0), np.zeros(0)), row=1, col=1)
-    figure.add_scatter(name="prior", mode="lines", line=dict(style.line(1), width=3), col=1, row=1)
-    figure.add_scatter(name="CLEX", mode="lines", line=dict(color=style.COLOURS[0], width=4), col=1, row=1)
-    dot = dict(size=11, color=style.COLOURS[3], symbol="diamond")
-    figure.add_scatter(name="at t", mode="lines+markers", line=dict(color=style.COLOURS[3]), marker=dot, col=1, row=1)
-    quiet = dict(mode="lines", showlegend=False, col=2, row=1)
-    figure.add_scatter(name="untouched", line=guide("solid"), **quiet)
-    figure.add_scatter(name="1/t", line=guide(), **quiet)
-    figure.add_scatter(name="prior", line=dict(style.line(1), width=3), **quiet)
-    figure.add_scatter(name="CLEX", line=dict(color=style.COLOURS[0], width=2), **quiet)
-    hover = "%{x} steps: %{y:.2e}"
-    errors = dict(mode="lines+markers", showlegend=False, hovertemplate=hover, col=3, row=1)
-    figure.add_scatter(name="fixed steps", line=style.line(0), **errors)
-    figure.add_scatter(name="chosen", marker=dict(dot), **errors)
-    figure.update_xaxes(style.log2_axis("factor t"), col=1)
-    figure.update_yaxes(title=Z_AXIS, col=1)
-    figure.update_xaxes(title="pair j", col=2)
-    figure.update_yaxes(style.log2_axis("θ(t) / θ(1)"), col=2)
-    figure.update_xaxes(style.log2_axis("steps from 1 to t"), col=3)
-    figure.update_yaxes(error_axis(), col=3)
-    legend_below(figure)
-    return figure
+def _chart() -> LiveChart:
+    panels = (
+        Panel("Flow of ln θ", Axis("factor t", scale="log2"), Axis(Z_AXIS)),
+        Panel("θ(t) beside its prior", Axis("pair j"), Axis("θ(t) / θ(1)", scale="log2")),
+        Panel("Solver error", Axis("steps from 1 to t", scale="log2", low=0.85, high=28), Axis(ERROR_AXIS, scale="log10")),
+    )
+    blue, mark = style.COLOURS[0], style.COLOURS[3]
+    curves = (
+        Curve(0, "all pairs", colour=blue, width=1, opacity=0.5, told=False),
+        Curve(0, "velocity field", width=1, told=False),
+        Curve(0, "prior", **look(1, 3)),
+        Curve(0, "CLEX", colour=blue, width=4),
+        Curve(0, "at t", colour=mark, marker=12, told=False),
+        Curve(1, "untouched", width=1, legend=False),
+        Curve(1, "1/t", dash="dash", width=1),
+        Curve(1, "prior", **look(1, 3), legend=False),
+        Curve(1, "CLEX", colour=blue, legend=False),
+        Curve(2, "fixed steps", **look(0), marker=8, legend=False),
+        Curve(2, "chosen", colour=mark, width=0, marker=12, legend=False, told=False),
+    )
+    return LiveChart(panels, curves)

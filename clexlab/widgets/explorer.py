@@ -1,7 +1,6 @@
-"""What the kernel-side explorers share: controls left, one plotly figure right, a sentence with the finding, errors in view.
+"""What the kernel-side explorers share: controls left, one live chart right with the finding below, errors in view.
 
-One figure with several panels rather than several figures: every FigureWidget loads its own 5 MB of plotly. Redraws change
-the data of a few traces inside one `batch_update`; the layout is touched when the theme or the model changes.
+A callback computes, draws, renames and tells, and all of it reaches the page as one message.
 """
 
 import asyncio
@@ -9,18 +8,13 @@ import html
 from collections.abc import Callable, Mapping, Sequence
 
 import ipywidgets
-import numpy as np
-import plotly.graph_objects as go
 import traitlets
 
 from clexlab import presets
-from clexlab.figures import style
 from clexlab.frequencies import Geometry
-from clexlab.widgets.fit import FitToWidth
+from clexlab.widgets.live_chart import LiveChart
 from clexlab.widgets.safely import ErrorNotice, safely
-from clexlab.widgets.theme import ThemeWatcher
 
-CONFIG = {"displayModeBar": False, "responsive": True}
 LABEL = {"description_width": "104px"}
 WIDE = {"width": "100%"}
 REST = 0.3  # seconds without a new value after which a slow panel is computed
@@ -57,80 +51,53 @@ def control(name: str) -> property:
     return property(read, write, doc=f"The value of the control {name!r}.")
 
 
-class LiveFigure(go.FigureWidget):
-    """A FigureWidget that does not take back the trace defaults the page fills in.
+class Explorer(ipywidgets.VBox):
+    """Controls beside a chart, or above it where the notebook is narrow; what a callback raises is shown under the controls.
 
-    Nothing here asks for them, and plotly 7.1 raises in the kernel when a default meets a property held as an array.
+    Subclasses build `controls` (name → ipywidget) and a `LiveChart`, and connect callbacks with `listen`.
     """
 
-    def _handler_js2py_traceDeltas(self, change: dict[str, object]) -> None:
-        return
-
-
-class Explorer(ipywidgets.Box):
-    """A row of controls and figure that wraps where the notebook is narrow, follows Lab's theme and shows its own errors.
-
-    Subclasses build `controls` (name → ipywidget) and a figure, and connect callbacks with `listen`.
-    """
-
-    def __init__(self, title: str, controls: Mapping[str, ipywidgets.Widget], figure: go.Figure) -> None:
-        self.controls = dict(controls)
-        self.sentence, self.notice, self.theme = ipywidgets.HTML(), ErrorNotice(), ThemeWatcher()
+    def __init__(self, title: str, controls: Mapping[str, ipywidgets.Widget], chart: LiveChart) -> None:
+        self.controls, self.chart, self.notice = dict(controls), chart, ErrorNotice()
         self._waiting: asyncio.TimerHandle | None = None
-        self.figure = LiveFigure(figure)
-        self.figure._config = CONFIG
-        heading = ipywidgets.HTML(f'<div style="font-size: 15px; font-weight: 600; padding: 2px 0 4px">{title}</div>')
-        rows = [heading, *self.controls.values(), self.sentence, self.notice, self.theme, FitToWidth()]
-        self.panel = ipywidgets.VBox(rows, layout=dict(flex="0 1 320px", min_width="280px", padding="0 8px 0 0"))
-        self.right = ipywidgets.VBox([self.figure], layout=dict(flex="1 1 560px", min_width="0"))
-        super().__init__([self.panel, self.right], layout=dict(flex_flow="row wrap", align_items="center", width="100%"))
-        self.add_class("clexlab-explorer")
-        self.theme.follow(safely(self._wear, self.notice))
+        heading = ipywidgets.HTML(f"<h3>{title}</h3>")
+        self.panel = ipywidgets.Box([heading, *self.controls.values(), self.notice])
+        body = ipywidgets.Box([self.panel, self.chart])
+        super().__init__([body])
+        for widget, name in ((self, "explorer"), (body, "explorer-body"), (self.panel, "explorer-controls")):
+            widget.add_class(f"clexlab-{name}")
 
-    def _wear(self, dark: bool) -> None:
-        self.figure.layout.template = style.DARK if dark else style.LIGHT
+    @property
+    def sentence(self) -> str:
+        """The finding as it stands below the chart, in HTML."""
+        return self.chart.finding
 
     def listen(self, callback: Callable[[], None], *names: str) -> None:
-        """Call `callback` when one of these controls moves; what it raises is shown under the controls."""
-        guarded = safely(callback, self.notice)
+        """Call `callback` when one of these controls moves, and send all it draws as one message."""
         for name in names:
-            self.controls[name].observe(lambda change: guarded(), "value")
+            self.controls[name].observe(lambda change: self._answer(callback), "value")
+
+    def _answer(self, callback: Callable[[], None]) -> None:
+        with self.chart.hold_sync():
+            safely(callback, self.notice)()
 
     def later(self, callback: Callable[[], None]) -> None:
         """Do slow work once the hand rests, so that a drag stays fluent; a newer call replaces an older one.
 
         Without a running event loop (a script, a test) it is done at once.
         """
-        guarded = safely(callback, self.notice)
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
-            guarded()
+            self._answer(callback)
             return
         if self._waiting is not None:
             self._waiting.cancel()
-        self._waiting = loop.call_later(REST, guarded)
-
-    def draw(self, curves: Mapping[int, tuple[np.ndarray, np.ndarray]]) -> None:
-        """New x and y for some traces, by index, as one message and one redraw.
-
-        Always both: where traces of one update carry different attributes, plotly's model in the page loses the missing
-        ones, and a second view of the widget would lack them. Float32 halves what travels.
-        """
-        with self.figure.batch_update():
-            for index, (x, y) in curves.items():
-                self.figure.data[index].x = np.asarray(x, dtype=np.float32)
-                self.figure.data[index].y = np.asarray(y, dtype=np.float32)
-
-    def rename(self, names: Mapping[int, str]) -> None:
-        """New legend names for some traces, sent only where they differ."""
-        for index, name in names.items():
-            if self.figure.data[index].name != name:
-                self.figure.data[index].name = name
+        self._waiting = loop.call_later(REST, self._answer, callback)
 
     def say(self, sentence: str) -> None:
         """Show the finding, and tell screen readers that it changed."""
-        self.sentence.value = f'<div role="status" style="line-height: 1.5; padding-top: 4px">{sentence}</div>'
+        self.chart.finding = sentence
 
 
 def choices(name: str, options: Sequence, value: object) -> ipywidgets.Dropdown:
@@ -151,7 +118,7 @@ def steps_slider(name: str, options: Sequence, value: object) -> ipywidgets.Sele
 def log_slider(name: str, low: float, high: float, step: float, value: float, base: float = 2.0) -> ipywidgets.FloatLogSlider:
     """A slider whose steps are equal factors: from base^low to base^high."""
     ends = dict(base=base, min=low, max=high, step=step, value=base**low)
-    slider = ipywidgets.FloatLogSlider(**ends, description=name, readout_format=".4g", style=LABEL, layout=WIDE)
+    slider = ipywidgets.FloatLogSlider(**ends, description=name, readout_format=",.4r", style=LABEL, layout=WIDE)
     return _filled(name, slider, value)
 
 

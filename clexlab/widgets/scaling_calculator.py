@@ -4,13 +4,13 @@ import json
 
 import ipywidgets
 import numpy as np
-import plotly.graph_objects as go
 from torch import Tensor
 
 from clexlab import frequencies, presets, scaling
 from clexlab.figures import style
-from clexlab.figures.panels import guide, legend_below, numbers, row
+from clexlab.figures.panels import numbers
 from clexlab.widgets.explorer import LABEL, WIDE, Explorer, choices, control, describe, log_slider, presets_menu
+from clexlab.widgets.live_chart import Axis, Curve, LiveChart, Panel, look
 
 METHODS = tuple((kind.title, kind.name) for kind in scaling.SCALINGS)
 WINDOW, TARGET, BASE, SCALED, LIMIT, REACH_BASE, REACH, NEW = range(8)
@@ -31,23 +31,23 @@ def python_text(path: scaling.Path, factor: float) -> str:
     )
 
 
-def _figure() -> go.Figure:
-    figure = row(("Wavelength per pair", "Largest angle ÷ trained angle"), spacing=0.13, height=410)
-    figure.add_scatter(name="trained window", line=guide("solid"), col=1, row=1)
-    figure.add_scatter(name="wanted length", line=guide(), col=1, row=1)
-    figure.add_scatter(name="no scaling", line=style.line(0), col=1, row=1)
-    figure.add_scatter(name="method", line=dict(style.line(1), width=3), col=1, row=1)
-    figure.add_scatter(name="1: all trained", line=guide("solid"), showlegend=False, col=2, row=1)
-    figure.add_scatter(name="no scaling", line=style.line(0), showlegend=False, col=2, row=1)
-    figure.add_scatter(name="method", line=dict(style.line(1), width=3), showlegend=False, col=2, row=1)
-    new = dict(symbol="diamond", size=8, color=style.COLOURS[3])
-    figure.add_scatter(name="angles never trained", mode="markers", marker=new, col=2, row=1)
-    figure.update_traces(mode="lines", selector=lambda trace: trace.name != "angles never trained")
-    figure.update_xaxes(title="pair j")
-    figure.update_yaxes(title="wavelength (tokens)", type="log", dtick=1, exponentformat="power", col=1)
-    figure.update_yaxes(style.log2_axis("times the trained angle"), col=2)
-    legend_below(figure)
-    return figure
+def _chart() -> LiveChart:
+    pairs = Axis("pair j")
+    panels = (
+        Panel("Wavelength per pair", pairs, Axis("wavelength", "tokens", scale="log2")),
+        Panel("Largest angle ÷ trained angle", pairs, Axis("times the trained angle", scale="log2")),
+    )
+    curves = (
+        Curve(0, "trained window", width=1),
+        Curve(0, "wanted length", dash="dash", width=1),
+        Curve(0, "no scaling", **look(0)),
+        Curve(0, "method", **look(1, 3)),
+        Curve(1, "all trained", width=1, legend=False),
+        Curve(1, "no scaling", **look(0), legend=False),
+        Curve(1, "method", **look(1, 3), legend=False),
+        Curve(1, "angles never trained", colour=style.COLOURS[3], width=0, marker=9, told=False),
+    )
+    return LiveChart(panels, curves)
 
 
 class ScalingCalculator(Explorer):
@@ -70,10 +70,10 @@ class ScalingCalculator(Explorer):
             "factor": log_slider("factor t", 0, 7, 0.125, max(1.0, min(128.0, length / geometry.window))),
         }
         self._config, self._code = _text_area(), _text_area()
-        super().__init__("Scaling calculator", controls, _figure())
+        super().__init__("Scaling calculator", controls, _chart())
         json_side = _column("rope_parameters of config.json", self._config)
         texts = (json_side, _column("the same from Python", self._code))
-        self.children = (*self.children, ipywidgets.Box(texts, layout=dict(flex="1 1 100%", flex_flow="row wrap")))
+        self.children = (*self.children, ipywidgets.Box(texts, layout=dict(flex_flow="row wrap")))
         self._moving = False
         self.listen(self._take_length, "length")
         self.listen(self._take_factor, "factor", "preset")
@@ -155,8 +155,8 @@ class ScalingCalculator(Explorer):
             REACH: (pairs, reach),
             NEW: (pairs[new], reach[new]),
         }
-        self.draw(curves)
-        self.rename({SCALED: path.title})
+        self.chart.draw(curves)
+        self.chart.rename({SCALED: path.title, REACH: path.title})
         self.say(describe(presets.by_name(self.preset)) + ". " + _finding(path, length, int(new.sum()), int(unscaled.sum())))
 
 

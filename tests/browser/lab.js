@@ -19,7 +19,8 @@
     const walk = (value) => {
       if (Number.isFinite(value)) hash = (hash * 31 + ((Math.fround(value) * 1e4) % 1e6)) % 1e9;
       else if (typeof value === "string") for (const letter of value) hash = (hash * 31 + letter.charCodeAt(0)) % 1e9;
-      else if (ArrayBuffer.isView(value) || Array.isArray(value)) value.forEach(walk);
+      else if (ArrayBuffer.isView(value)) for (let i = 0; i < value.length; i++) walk(value[i]);
+      else if (Array.isArray(value)) value.forEach(walk);
       else if (value && typeof value === "object") Object.entries(value).forEach(([name, inner]) => name === "frame" || walk(inner));
       else hash = (hash * 31 + 7) % 1e9;
     };
@@ -59,15 +60,26 @@
     figures: () => plots().length + explorers().length,
     undrawn: () => plots().filter((plot) => !plot.querySelector(".main-svg")).length + explorers().filter((explorer) => !explorer.drawn && explorer.querySelector(".clexlab-panels")).length,
     data: () => fingerprint([plots().map((plot) => (plot._fullData ?? []).map(({ x, y, z }) => [x, y, z])), explorers().map((explorer) => explorer.drawn ?? null)]),
-    // Resolves with the milliseconds from the next input event to the frame after the data changed.
+    // Resolves with the milliseconds from the next input event to the frame after the one that drew changed data. An
+    // explorer asks for its frame after this watch has asked for the same one, so what it draws there is seen in the next.
+    // Explorers put a new `drawn` at every redraw: only then are the numbers compared, which takes time of its own.
     nextPaint: (event) =>
       new Promise((resolve, reject) => {
         setTimeout(() => reject(new Error(`the figures did not change within 20 s of ${event}`)), 20000);
+        const states = () => explorers().map((explorer) => explorer.drawn);
+        let seen = states();
         const before = window.lab.data();
         let start;
         document.addEventListener(event, (input) => (start ??= input.timeStamp), { capture: true, once: true });
-        const wait = (now) => {
-          if (start != null && window.lab.data() !== before) resolve(Math.max(now, performance.now()) - start);
+        const redrawn = () => {
+          const now = states();
+          const same = !plots().length && now.length === seen.length && now.every((state, i) => state === seen[i]);
+          seen = now;
+          return !same;
+        };
+        const wait = (frame) => {
+          const now = Math.max(frame, performance.now());
+          if (start != null && redrawn() && window.lab.data() !== before) resolve(now - start);
           else requestAnimationFrame(wait);
         };
         requestAnimationFrame(wait);

@@ -23,6 +23,8 @@ from pathlib import Path
 import nbformat
 from playwright.sync_api import Locator, Page, sync_playwright
 
+from clexlab.cli import PROMPT_ANSWERS
+
 BROWSERS = (
     "chromium",
     "chromium-browser",
@@ -77,7 +79,8 @@ def jupyterlab(folder: Path) -> Iterator[Server]:
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}"]
     command += ["--ServerApp.port_retries=0", f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={folder}"]
-    command += ["--LabApp.expose_app_in_browser=True"]
+    # Served as by `clexlab lab`.
+    command += [PROMPT_ANSWERS, "--LabApp.expose_app_in_browser=True"]
     with log.open("wb") as sink:
         process = subprocess.Popen(command, env=_environment(home), stdout=sink, stderr=sink, start_new_session=True)
     server = Server(f"http://127.0.0.1:{port}", token, log)
@@ -215,7 +218,7 @@ class LabNotebook:
         return self.page.evaluate("() => window.lab.troubles()") + self.page.thrown
 
     def figures(self) -> int:
-        """How many plotly figures and page-side explorers the notebook shows."""
+        """How many plotly figures and explorers the notebook shows."""
         return self.page.evaluate("() => window.lab.figures()")
 
     def sliders(self) -> Locator:

@@ -18,11 +18,19 @@ from clexlab import widgets
 explorer = widgets.FrequencyExplorer()
 explorer""",
     "turning = widgets.RotationExplorer()\nturning",
-    """slider, notice, watcher = ipywidgets.IntSlider(), widgets.ErrorNotice(), widgets.ThemeWatcher()
+    """slider, notice = ipywidgets.IntSlider(), widgets.ErrorNotice()
 def fail(change):
     raise RuntimeError(f"failed on purpose at {change['new']}")
 slider.observe(widgets.safely(fail, notice), "value")
-ipywidgets.VBox([slider, notice, watcher])""",
+ipywidgets.VBox([slider, notice])""",
+)
+
+
+CHARTS = (
+    """from clexlab import widgets
+dynamics = widgets.DynamicsExplorer()
+dynamics""",
+    "dynamics",
 )
 
 
@@ -212,13 +220,12 @@ CONTRASTS = """() => {
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_letters_and_lines_stand_out_in_both_themes_and_python_knows_the_theme(notebook, theme):
+def test_letters_and_lines_stand_out_in_both_themes(notebook, theme):
     notebook.wear(theme)
     notebook.settle()
     contrasts = notebook.page.evaluate(CONTRASTS)
     assert len(contrasts) > 40
     assert [found for found in contrasts if found[1] < 3] == []
-    assert notebook.python("print(watcher.dark)") == str(theme == "dark")
 
 
 def test_the_exception_of_a_kernel_side_callback_is_shown_in_the_widget(notebook):
@@ -247,3 +254,53 @@ def test_an_exception_of_the_page_is_shown_in_the_explorer(notebook):
     )
     range_input(notebook, "shift").press("ArrowLeft")
     notebook.page.locator(".clexlab .clexlab-error", has_text="could not draw this: no canvas today").wait_for(state="visible")
+
+
+@pytest.fixture(scope="module")
+def twice(opened, folder):
+    with opened(write_notebook(folder / "charts.ipynb", *CHARTS)) as running:
+        yield running
+
+
+def test_two_views_of_a_chart_hold_the_numbers_of_the_kernel_while_a_slider_is_dragged(twice):
+    assert twice.troubles() == [] and twice.figures() == 2
+    slider = twice.sliders().nth(2)
+    twice.drag(slider, 0.9, steps=30)
+    twice.settle()
+    twice.python("import json, numpy as np; held = lambda column: [None if np.isnan(v) else float(v) for v in column]")
+    told = json.loads(twice.python("print(json.dumps([[held(d.x), held(d.y)] for d in dynamics.chart.data]))"))
+    for index in range(2):
+        shown = drawn(twice, "curves", index)
+        assert [[curve["xs"], curve["ys"]] for curve in map(listed, shown)] == told
+
+
+def listed(curve):
+    """Typed arrays come out of the page as {"0": …}; NaN as None."""
+    return {name: [None if v != v else v for v in curve[name].values()] for name in ("xs", "ys")}
+
+
+def test_a_chart_is_read_by_keyboard_and_its_canvas_tells_the_finding(twice):
+    canvas = twice.page.locator(".clexlab canvas").nth(1)
+    canvas.focus()
+    canvas.press("ArrowRight")
+    canvas.press("ArrowRight")
+    twice.page.wait_for_function("() => document.querySelector('.clexlab-spoken').textContent.startsWith('pair j = 1:')")
+    assert "1/t" in twice.page.locator(".clexlab-tip:visible").inner_text()
+    canvas.press("Escape")
+    twice.page.wait_for_function("() => !document.querySelector('.clexlab-spoken').textContent")
+    assert "the field moves θ of pair" in canvas.get_attribute("aria-label")
+
+
+def test_charts_fit_a_narrow_and_a_dense_screen(twice):
+    test_explorers_fit_a_narrow_and_a_dense_screen(twice)
+
+
+def test_an_exception_of_a_chart_is_shown_in_it(twice):
+    twice.page.evaluate(
+        """() => {
+            const canvas = document.querySelector(".clexlab canvas");
+            canvas.getContext = () => { throw new Error("no canvas today"); };
+        }"""
+    )
+    twice.sliders().first.press("ArrowLeft")
+    twice.page.locator(".clexlab .clexlab-error", has_text="could not draw this: no canvas today").wait_for(state="visible")

@@ -42,23 +42,55 @@ function dropDown(view, host, { name, label, choices, choose = (value) => ({ [na
   };
 }
 
-// What the explorers share: traits in, one redraw a frame, errors of page and kernel shown in the widget.
-class View {
-  constructor({ model, el }, heading) {
+// A drawing of a widget's traits: one redraw a frame, what fails shown in the widget.
+class Sheet {
+  constructor({ model, el }) {
     this.model = model;
     this.root = append(el, "div", "clexlab");
     this.alert = append(this.root, "div", "clexlab-error");
     this.alert.setAttribute("role", "alert");
+    this.alert.hidden = true;
+    this.redraw = oncePerFrame(() => this.frame());
+    this.onChange = () => this.sending || this.redraw();
+    model.on("change", this.onChange);
+  }
+
+  makeRoom(host) {
+    this.panels = append(host, "div", "clexlab-panels");
+    this.unwatch = watchSurroundings(this.panels, this.redraw);
+  }
+
+  frame() {
+    try {
+      this.draw();
+      this.report(this.model.get("error"));
+    } catch (error) {
+      this.report(`The page could not draw this: ${error.message}`);
+      console.error(error);
+    }
+  }
+
+  report(text = "") {
+    if (this.alert.textContent !== text) this.alert.textContent = text;
+    this.alert.hidden = !text;
+  }
+
+  close() {
+    this.unwatch();
+    this.model.off("change", this.onChange);
+  }
+}
+
+// A sheet with native controls beside it: traits travel both ways.
+class View extends Sheet {
+  constructor(context, heading) {
+    super(context);
     this.body = append(this.root, "div", "clexlab-body");
     this.controls = append(this.body, "div", "clexlab-controls");
     append(this.controls, "h3", "", heading);
     this.main = append(this.body, "div", "clexlab-main");
-    this.panels = append(this.main, "div", "clexlab-panels");
     this.pending = {};
-    this.redraw = oncePerFrame(() => this.frame());
-    this.onChange = () => this.sending || this.redraw();
-    model.on("change", this.onChange);
-    this.unwatch = watchSurroundings(this.panels, this.redraw);
+    this.makeRoom(this.main);
   }
 
   get(name) {
@@ -72,28 +104,12 @@ class View {
   }
 
   frame() {
-    try {
-      this.draw();
-      this.report(this.model.get("error"));
-    } catch (error) {
-      this.report(`The page could not draw this: ${error.message}`);
-      console.error(error);
-    }
+    super.frame();
     if (!Object.keys(this.pending).length) return;
     this.sending = true;
     for (const [name, value] of Object.entries(this.pending)) this.model.set(name, value);
     this.sending = false;
     this.pending = {};
     this.model.save_changes();
-  }
-
-  report(text) {
-    if (this.alert.textContent !== text) this.alert.textContent = text;
-    this.alert.hidden = !text;
-  }
-
-  close() {
-    this.unwatch();
-    this.model.off("change", this.onChange);
   }
 }

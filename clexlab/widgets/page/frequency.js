@@ -177,7 +177,7 @@ class FrequencyView extends View {
     const lines = (xs, values) => curves.map((curve) => ({ ...curve, xs, ys: values(curve) }));
     this.wavelength.show({
       x: pairAxis, band,
-      y: { title: "wavelength (tokens)", log: true, min: 4, max: 1.6 * Math.max(target, TURN / base[base.length - 1], ...waves) },
+      y: { title: "wavelength (tokens)", log: 2, min: 4, max: 1.6 * Math.max(target, TURN / base[base.length - 1], ...waves) },
       lines: lines(pairs, (curve) => curve.wavelengths),
       guides: [{ value: window, dash: "solid", text: `window ${number(window)}` }, ...(factor > 1 ? [{ value: target, dash: "dash", text: `target ${number(target)}` }] : [])],
       cursor: cursor((curve) => curve.wavelengths),
@@ -185,13 +185,13 @@ class FrequencyView extends View {
     const stretches = curves.flatMap(({ stretch }) => Array.from(stretch));
     this.stretch.show({
       x: pairAxis, band: { ...band, text: "" },
-      y: { title: "largest angle ÷ trained angle", log: true, min: Math.min(1, ...stretches) / 1.15, max: 1.15 * Math.max(2, factor, ...stretches) },
+      y: { title: "largest angle ÷ trained angle", log: 2, min: Math.min(1, ...stretches) / 1.15, max: 1.15 * Math.max(2, factor, ...stretches) },
       lines: lines(pairs, (curve) => curve.stretch),
       guides: [{ value: 1, dash: "solid", text: "trained range" }],
       cursor: cursor((curve) => curve.stretch),
     });
     this.envelope.show({
-      x: { title: "distance m (tokens)", log: true, min: 1, max: target },
+      x: { title: "distance m (tokens)", log: 2, min: 1, max: target },
       y: { title: "|mean of exp(i·m·θ)|", min: 0, max: 1.02 },
       lines: lines(distances, (curve) => curve.similarity),
       cursor: this.envelopeCursor(at),

@@ -1,4 +1,4 @@
-// A line plot: axes with units, guides, a band, curves, and a cursor that can be moved by pointer and by keyboard.
+// A line plot: axes with units, guides, a band, curves, markers, and a cursor that can be moved by pointer and by keyboard.
 
 const MARGIN = { left: 58, right: 12, top: 8, bottom: 42 };
 
@@ -16,20 +16,29 @@ function powerOfTwo(exponent) {
   return `${number(2 ** rest)}${unit}`;
 }
 
+const raised = (exponent) => String(exponent).replace(/./g, (sign) => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(sign)]);
+const powerOfTen = (exponent) => (exponent === 0 ? "1" : exponent === 1 ? "10" : `10${raised(exponent)}`);
+
+// `log` is the base of a logarithmic axis, 2 or 10; without it the axis is linear.
 function ticks({ min, max, log }, room) {
   if (log) {
-    const [low, high] = [Math.ceil(Math.log2(min) - 1e-9), Math.floor(Math.log2(max) + 1e-9)];
+    const unit = Math.log2(log);
+    const [low, high] = [Math.ceil(Math.log2(min) / unit - 1e-9), Math.floor(Math.log2(max) / unit + 1e-9)];
     const step = Math.max(1, Math.ceil((high - low) / Math.max(2, room)));
     const exponents = [];
     for (let exponent = Math.ceil(low / step) * step; exponent <= high; exponent += step) exponents.push(exponent);
-    return exponents.map((exponent) => ({ value: 2 ** exponent, text: powerOfTwo(exponent) }));
+    return exponents.map((exponent) => ({ value: log ** exponent, text: log === 10 ? powerOfTen(exponent) : powerOfTwo(exponent) }));
   }
-  const rough = (max - min) / Math.max(2, room);
-  const power = 10 ** Math.floor(Math.log10(rough));
-  const step = power * [1, 2, 5, 10].find((nice) => nice * power >= rough);
+  const step = niceStep((max - min) / Math.max(2, room));
   const values = [];
   for (let k = Math.ceil(min / step - 1e-9); k * step <= max + step * 1e-9; k++) values.push(k * step);
   return values.map((value) => ({ value, text: number(Number(value.toPrecision(6))).replace("-", "−") }));
+}
+
+// The next of 1, 2, 5, 10, 20, …
+function niceStep(rough) {
+  const power = 10 ** Math.floor(Math.log10(rough));
+  return power * [1, 2, 5, 10].find((nice) => nice * power >= rough);
 }
 
 function scale({ min, max, log }, from, to) {
@@ -68,7 +77,7 @@ class Plot extends Surface {
     return Math.min(max, Math.max(min, this.x.value(pixel)));
   }
 
-  // content: {x, y: {title, min, max, log}, lines: [{xs, ys, colour, dash, width}], guides, band, cursor}
+  // content: {x, y: {title, min, max, log}, lines: [{xs, ys, colour, dash, width, opacity, marker}], guides, band, cursor}
   show(content) {
     this.content = content;
     const context = this.begin();
@@ -145,14 +154,35 @@ class Plot extends Surface {
     context.stroke();
   }
 
-  drawLine(context, { xs, ys, colour, dash, width = 2 }) {
-    context.strokeStyle = colour ?? this.colours.text;
-    context.lineWidth = width;
-    context.setLineDash(DASHES[dash] ?? []);
+  // The pen lifts where a number has no place on the axis: NaN between the lines of one curve, 0 on a logarithmic axis.
+  drawLine(context, { xs, ys, colour, dash, width = 2, opacity = 1, marker = 0 }) {
+    context.strokeStyle = context.fillStyle = colour ?? this.colours.text;
+    context.globalAlpha = opacity;
+    if (width) {
+      context.lineWidth = width;
+      context.setLineDash(DASHES[dash] ?? []);
+      context.beginPath();
+      let down = false;
+      for (let i = 0; i < xs.length; i++) {
+        const x = this.x.pixel(xs[i]);
+        const y = this.y.pixel(ys[i]);
+        const placed = Number.isFinite(x) && Number.isFinite(y);
+        if (placed) down ? context.lineTo(x, y) : context.moveTo(x, y);
+        down = placed;
+      }
+      context.stroke();
+      context.setLineDash([]);
+    }
+    if (marker) for (let i = 0; i < xs.length; i++) this.diamond(context, this.x.pixel(xs[i]), this.y.pixel(ys[i]), marker / 2);
+    context.globalAlpha = 1;
+  }
+
+  diamond(context, x, y, reach) {
+    if (!Number.isFinite(x) || !Number.isFinite(y)) return;
     context.beginPath();
-    for (let i = 0; i < xs.length; i++) context.lineTo(this.x.pixel(xs[i]), this.y.pixel(ys[i]));
-    context.stroke();
-    context.setLineDash([]);
+    context.moveTo(x, y - reach);
+    for (const [across, down] of [[reach, 0], [0, reach], [-reach, 0]]) context.lineTo(x + across, y + down);
+    context.fill();
   }
 
   drawGuide(context, { value, dash, text }, right) {
@@ -233,14 +263,18 @@ class Plot extends Surface {
   }
 }
 
-// A short piece of a curve for legends and read-outs, with its colour and dash.
-function swatch({ colour, dash, width = 2 }) {
+// A short piece of a curve for legends and read-outs, with its colour, dash and marker.
+function swatch({ colour, dash, width = 2, marker = 0 }) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   svg.setAttribute("class", "clexlab-swatch");
   svg.setAttribute("viewBox", "0 0 34 8");
   svg.setAttribute("aria-hidden", "true");
-  const line = svg.appendChild(document.createElementNS("http://www.w3.org/2000/svg", "line"));
-  const attributes = { x1: 0, x2: 34, y1: 4, y2: 4, stroke: colour ?? "currentColor", "stroke-width": width + 0.5, "stroke-dasharray": (DASHES[dash] ?? []).join(" ") };
-  for (const [name, value] of Object.entries(attributes)) line.setAttribute(name, value);
+  const add = (tag, attributes) => {
+    const element = svg.appendChild(document.createElementNS("http://www.w3.org/2000/svg", tag));
+    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  };
+  const stroke = colour ?? "currentColor";
+  if (width) add("line", { x1: 0, x2: 34, y1: 4, y2: 4, stroke, "stroke-width": width + 0.5, "stroke-dasharray": (DASHES[dash] ?? []).join(" ") });
+  if (marker) add("path", { d: "M17 0 L21 4 L17 8 L13 4 Z", fill: stroke });
   return svg;
 }
