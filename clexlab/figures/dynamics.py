@@ -42,7 +42,7 @@ def slice_velocity(path: Path, pair: int, factors: np.ndarray, states: np.ndarra
     grid = torch.as_tensor(factors, dtype=torch.float64)
     with torch.no_grad():
         z = path.inv_freq(grid, dtype=torch.float64).log()[:, None].repeat(1, len(states), 1)
-        z[..., pair] = math.log(path.inv_freq(1.0)[pair]) + torch.as_tensor(states)
+        z[..., pair] = math.log(path.prior.inv_freq(1.0)[pair]) + torch.as_tensor(states)
         weight = next(path.field.parameters())
         rate = path.rate(grid.repeat_interleave(len(states)), z.flatten(0, 1).to(weight))
     return factors[:, None] * numbers(rate)[:, pair].reshape(len(factors), len(states))

@@ -100,4 +100,5 @@ def curves_over_factor(paths: Sequence[Path], pair: int, max_factor: float = 16.
 
 def over_factors(path: Path, factors: np.ndarray) -> np.ndarray:
     """θ(t)/θ(1) of one path on a grid of factors: (factors, pairs), float64."""
-    return numbers(path.ratio(torch.as_tensor(factors, dtype=torch.float64)))
+    with torch.no_grad():
+        return numbers(path.ratio(torch.as_tensor(factors, dtype=torch.float64)))

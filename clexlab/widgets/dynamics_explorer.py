@@ -113,7 +113,8 @@ class DynamicsExplorer(Explorer):
         """Draw the given curves and everything that belongs to the chosen factor."""
         factor, pairs = self.factor, np.arange(self._path.pairs)
         prior = numbers(self._path.prior.ratio(factor))
-        path = prior * numbers(self._path.residual(factor).exp())
+        with torch.no_grad():
+            path = prior * numbers(self._path.residual(factor).exp())
         now = np.full(2, factor), np.log([prior[self.pair], path[self.pair]])
         ends = pairs[[0, -1]]
         at_factor = {

@@ -271,12 +271,12 @@ def test_two_views_of_a_chart_hold_the_numbers_of_the_kernel_while_a_slider_is_d
     told = json.loads(twice.python("print(json.dumps([[held(d.x), held(d.y)] for d in dynamics.chart.data]))"))
     for index in range(2):
         shown = drawn(twice, "curves", index)
-        assert [[curve["xs"], curve["ys"]] for curve in map(listed, shown)] == told
+        assert [listed(curve) for curve in shown] == told
 
 
 def listed(curve):
-    """Typed arrays come out of the page as {"0": …}; NaN as None."""
-    return {name: [None if v != v else v for v in curve[name].values()] for name in ("xs", "ys")}
+    """NaN equals nothing, itself included: compare None."""
+    return [[None if value != value else value for value in curve[column]] for column in ("xs", "ys")]
 
 
 def test_a_chart_is_read_by_keyboard_and_its_canvas_tells_the_finding(twice):
