@@ -12,7 +12,12 @@ import re
 from pathlib import Path
 
 import nbformat
+import numpy
 import pytest
+import torch
+
+from clexlab import bounds, exercises, frequencies
+from clexlab.exercises import lesson00, lesson01, lesson03
 
 HERE = Path(__file__).parent
 NOTEBOOKS = HERE.parent / "notebooks"
@@ -90,6 +95,43 @@ def test_an_answer_of_the_wrong_kind_is_refused_without_a_traceback(check, solut
     for answer in ("forty-two", {"a": 1}, lambda *arguments, **options: "forty-two"):
         assert check(answer) is False
         assert "passed" not in capsys.readouterr().out.lower()
+
+
+def no_result_on_some_branch(q, k, distances, inv_freq):
+    if len(distances) > 3:
+        return lesson01.solution_scores(q, k, distances, inv_freq)
+
+
+@pytest.mark.parametrize(
+    ("check", "answer"),
+    [
+        (lesson00.check_turns, torch.tensor([0.4])),
+        (lesson00.check_turns, numpy.array([[0.4]])),
+        (lesson03.check_ratio, 64 / bounds.sharp(torch.tensor([0.5]), frequencies.inv_freq(128, 1e4))),
+        (lesson03.check_midpoint, lambda theta: [float((1 - torch.cos(theta / 2)).sum())]),
+        (lesson01.check_move_weight, lambda weight, heads: lesson01.solution_move_weight(weight, heads).numpy()),
+        (lesson01.check_move_weight, lambda weight, heads: lesson01.solution_move_weight(weight, heads).tolist()),
+    ],
+)
+def test_a_right_answer_passes_in_any_container(check, answer, capsys):
+    assert check(answer) is True, capsys.readouterr().out
+
+
+@pytest.mark.parametrize("answer", [lambda *arguments: print(end=""), no_result_on_some_branch])
+def test_a_written_function_that_returns_nothing_is_not_called_unanswered(answer, capsys):
+    assert lesson01.check_scores(answer) is False
+    printed = capsys.readouterr().out
+    assert "return missing" in printed and "not answered" not in printed
+
+
+def test_equal_looking_values_show_their_types(capsys):
+    exercises.failed(1, "1", "quotes")
+    assert "'1' (str)" in capsys.readouterr().out
+
+
+def test_a_whole_number_close_by_is_wrong_and_not_rounded(capsys):
+    assert exercises.judge(1748, 1750, [], "another head") is False
+    assert "another head" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("lesson", LESSONS)

@@ -4,6 +4,7 @@ Every check takes the learner's object (a function or a number), compares it wit
 returns whether it passed. `hint_<name>()` helps, `solution_<name>` is a worked answer that the tests run through the check.
 """
 
+import dis
 import importlib
 from collections.abc import Sequence
 from types import ModuleType
@@ -34,25 +35,48 @@ def passed(message: str = "") -> bool:
 
 def failed(expected: object, actual: object, mistake: str) -> bool:
     """Show both values and name the likely mistake; returns False for the check to return."""
+    if str(expected) == str(actual):
+        expected, actual = (f"{value!r} ({type(value).__name__})" for value in (expected, actual))
     print(f"not yet.\n  expected: {expected}\n  yours:    {actual}\n  likely mistake: {mistake}")
     return False
 
 
+class NothingReturned(Exception):
+    """A function that has been written, and gave no result for these arguments."""
+
+
 def call(function: object, *arguments: object) -> object:
-    """The learner's function on these arguments; None while it is unanswered, the exception itself when it raises."""
+    """The learner's function on these arguments; the exception itself when it raises, None while it is untouched.
+
+    A written function that gives nothing back counts as `NothingReturned`: a `return` is missing somewhere.
+    """
     try:
-        return function(*arguments)
+        result = function(*arguments)
     except Exception as error:
         return error
+    if (result is None or result is Ellipsis) and not _untouched(function):
+        return NothingReturned("no result for these arguments")
+    return result
+
+
+def numbers(value: object) -> object:
+    """The value as a float64 tensor where it is a number, a (nested) sequence of numbers or an array; else as it came."""
+    try:
+        return torch.as_tensor(value, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError):
+        return value
 
 
 def agrees(expected: object, actual: object, rtol: float = 1e-4, atol: float = 1e-6) -> bool:
-    """Whether two numbers, sequences or tensors are the same shape and close; False for anything else."""
-    try:
-        a = torch.as_tensor(expected, dtype=torch.float64)
-        b = torch.as_tensor(actual, dtype=torch.float64)
-    except (TypeError, ValueError, RuntimeError):
+    """Whether two numbers, sequences or tensors are the same shape and close; False for anything else.
+
+    Where one number is expected, a tensor or list that holds one number is that number.
+    """
+    a, b = numbers(expected), numbers(actual)
+    if not (isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor)):
         return False
+    if a.ndim == 0 and b.numel() == 1:
+        b = b.reshape(())
     return a.shape == b.shape and torch.allclose(a, b, rtol=rtol, atol=atol, equal_nan=True)
 
 
@@ -63,6 +87,8 @@ def judge(expected: object, actual: object, mistakes: Sequence[tuple[object, str
     """
     if unanswered(actual):
         return False
+    if isinstance(actual, NothingReturned):
+        return failed(expected, "nothing", "your function returned nothing here: is a return missing on some branch?")
     if isinstance(actual, Exception):
         return failed(expected, f"{type(actual).__name__}: {actual}", "the function raised; read the message above")
     if agrees(expected, actual):
@@ -70,7 +96,30 @@ def judge(expected: object, actual: object, mistakes: Sequence[tuple[object, str
     for wrong, words in mistakes:
         if agrees(wrong, actual):
             return failed(expected, actual, words)
-    return failed(expected, actual, otherwise)
+    return failed(expected, actual, _right_in_another_form(expected, actual) or otherwise)
+
+
+def _right_in_another_form(expected: object, actual: object) -> str | None:
+    """Words for an answer that is right but for its type, its shape or its rounding; None for any other."""
+    if isinstance(actual, str) and not isinstance(expected, str):
+        return "this is text; give a number, without quotes"
+    a, b = numbers(expected), numbers(actual)
+    if not (isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor)):
+        return None
+    if a.shape != b.shape and agrees(a.flatten(), b.flatten()):
+        return f"right numbers, shape {tuple(b.shape)}; wanted {tuple(a.shape)}"
+    if a.ndim == 0 and a != a.round() and agrees(a, b, rtol=0.01):
+        return "right to the digits you gave, it seems; give an expression or more digits"
+    return None
+
+
+def _untouched(function: object) -> bool:
+    """Whether the body is still `...`: such a function loads one constant and returns it, and does nothing else."""
+    try:
+        steps = {instruction.opname for instruction in dis.get_instructions(function)}
+    except TypeError:
+        return False
+    return steps <= {"RESUME", "NOP", "LOAD_CONST", "RETURN_VALUE", "RETURN_CONST"}
 
 
 def judge_in_turn(*cases: tuple[str, object, object, Sequence[tuple[object, str]], str]) -> bool:

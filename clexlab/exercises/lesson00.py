@@ -38,16 +38,27 @@ def check_interpolate(answer: object) -> bool:
     if exercises.unanswered(answer):
         return False
     inv_freq = torch.tensor([1.0, 0.1, 0.01])
-    return exercises.judge(
-        [0.25, 0.025, 0.0025],
-        exercises.call(answer, inv_freq, 4.0),
-        [
-            ([4.0, 0.4, 0.04], "multiplied instead of divided: the pairs now leave the known range even earlier"),
-            ([1.0, 0.1, 0.01], "nothing changed: the factor was not used"),
-            ([1.0, 0.1, 0.0025], "only the slowest pair was slowed down; here every pair turns more slowly"),
-            ([0.0625, 0.00625, 0.000625], "divided twice by the factor"),
-        ],
-        "another formula; every frequency, the fast ones too, is divided by the factor",
+    mistakes = [
+        ([4.0, 0.4, 0.04], "multiplied instead of divided: the pairs now leave the known range even earlier"),
+        ([1.0, 0.1, 0.01], "nothing changed: the factor was not used"),
+        ([1.0, 0.1, 0.0025], "only the slowest pair was slowed down; here every pair turns more slowly"),
+        ([0.0625, 0.00625, 0.000625], "divided twice by the factor"),
+    ]
+    return exercises.judge_in_turn(
+        (
+            "factor 4",
+            [0.25, 0.025, 0.0025],
+            exercises.call(answer, inv_freq, 4.0),
+            mistakes,
+            "another formula; every frequency, the fast ones too, is divided by the factor",
+        ),
+        (
+            "factor 2.5",
+            [0.4, 0.04, 0.004],
+            exercises.call(answer, inv_freq, 2.5),
+            [([0.25, 0.025, 0.0025], "a 4 was written into the function; use its argument `factor`")],
+            "right at factor 4 only; every frequency is divided by the argument `factor`",
+        ),
     )
 
 

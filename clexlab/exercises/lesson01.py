@@ -37,6 +37,18 @@ def check_rotate(answer: object) -> bool:
                 [[-3.0, 1.0, 2.0, 4.0], [-0.6339746, 3.0980762, -2.4641016, 3.7320508]],
                 "the pairs are right but were put back interleaved; join the two halves one after the other",
             ),
+            (
+                [[-3.0, 2.0, -1.0, 4.0], [-0.6339746, -2.4641016, 2.0980762, 0.2679492]],
+                "there is a minus in both halves; only the first has one: a cos - b sin, b cos + a sin",
+            ),
+            (
+                [[0.9173878, 2.0, 3.0262848, 4.0], [0.9725431, 1.9265619, 3.0090131, 4.0358840]],
+                "the angles are in radians already; no conversion from degrees is needed",
+            ),
+            (
+                [[-3.1300636, 2.0, -0.4502242, 4.0], [3.1183463, -0.6855835, -0.5252773, -4.4192732]],
+                "the angles are in radians, and cos and sin take radians; no conversion to degrees is needed",
+            ),
             ([[1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 3.0, 4.0]], "x came back unchanged; the angles were not used"),
         ],
         "the formula differs: first half a cos - b sin, second half b cos + a sin, with a and b the two halves of x",
@@ -105,12 +117,18 @@ def check_move_weight(answer: object) -> bool:
     if exercises.unanswered(answer):
         return False
     weight, columns = _numbered_rows(list(range(12))), [0, 2, 4, 1, 3, 5, 6, 8, 10, 7, 9, 11]
-    moved = exercises.call(answer, weight.clone(), 2)
-    if isinstance(moved, torch.Tensor) and moved.shape == (12, 12) and exercises.agrees(_numbered_rows(columns), moved):
+    moved = exercises.numbers(exercises.call(answer, weight.clone(), 2))
+    if exercises.agrees(_numbered_rows(columns), moved):
         return exercises.passed("The model keeps its scores and speaks the other convention.")
     inverse, across = [0, 3, 1, 4, 2, 5, 6, 9, 7, 10, 8, 11], [0, 2, 4, 6, 8, 10, 1, 3, 5, 7, 9, 11]
     unmoved, blocks = list(range(12)), [0, 1, 2, 6, 7, 8, 3, 4, 5, 9, 10, 11]
-    rows = moved[:, 0] / 100 if isinstance(moved, torch.Tensor) and moved.shape == (12, 12) else moved
+    rows = moved
+    if isinstance(moved, torch.Tensor) and moved.shape == (12, 12):
+        rows = moved[:, 0].div(100).floor()
+        if exercises.agrees(columns, rows):
+            words = "the rows are right, but columns moved too: a column is an input of the projection and stays"
+            return exercises.failed("columns " + str(list(range(12))), "columns " + str((moved[0] % 100).int().tolist()), words)
+        rows = rows.int().tolist()
     return exercises.judge(
         columns,
         rows,

@@ -36,6 +36,8 @@ def check_critical_pair(answer: object) -> bool:
             ([18, 14, 0], "this is how many pairs never complete a turn; the index of the first one is the rest of them"),
             ([58, 22, 8], "2π is missing: a turn takes 2π/θ tokens, after 1/θ tokens the angle is one radian"),
             ([64, 32, 8], "the exponent is j/d; coordinates come in pairs, so θ of pair j is base^(-2j/d)"),
+            ([46, 18, 11], "a head has no pair beyond d/2 - 1: where every pair completes a turn the answer is d/2"),
+            ([46, 18, 0], "argmax over no True is 0; where every pair completes a turn the answer is d/2"),
             ([23, 9, 6], "the exponent is 4j/d: d is the rotary dimension, not the number of pairs"),
         ],
         "count the pairs with 2π · base^(2j/d) ≤ window, j = 0 … d/2 - 1",

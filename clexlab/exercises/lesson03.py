@@ -20,6 +20,9 @@ def check_midpoint(answer: object) -> bool:
             (2.0317383, "the offset is missing: ½Σθ² still has to be multiplied by offset·(1 - offset) = ¼"),
             (2.5323779, "those are the interpolated values cos(θ/2); the error is their distance from 1"),
             (0.9817701, "the error of a crest is 1 - cos(θ/2); the sine of θ/2 is the slope on its flank"),
+            ([0.4596977, 0.0078023, 0.0001221], "one number per pair; every pair may be at its worst at once, so add them"),
+            (0.4596977, "that is the largest pair; every pair may be at its worst at once, so add them"),
+            (0.2562392, "that is h = 1, every pair at a crest on the left neighbour; which h has its crest in the middle?"),
             (0.1558740, "that is the mean over pairs; every pair may be at its worst at once, so add them"),
         ],
         "turn each pair so that its crest sits in the middle: the score there is 1, its neighbours are cos(θ/2)",
@@ -46,7 +49,7 @@ def check_ratio(answer: object) -> bool:
         129.587272,
         answer,
         [
-            (589.461784, "that is the paper's 600: twice the extrapolation bound d over the printed constant; neither is attained"),
+            (589.461784, "that is the paper's 600: twice the extrapolation bound d over the printed constant; the first is never reached, the second is exceeded"),
             (600.0, "that is the paper's number; it divides one loose bound by another that is not a bound"),
             (512.216664, "the constant is corrected, but 2d is still four times what any score with |h_j| ≤ 1 can reach"),
             (518.349087, "the denominator is right; in the numerator, d/2 pairs of modulus 1 cannot add up to 2d"),
@@ -117,15 +120,17 @@ def check_ridge(answer: object) -> bool:
     design = torch.tensor([[1, 0, 2], [0, 1, 1], [1, 1, 0], [2, 0, 1], [0, 2, 1]], dtype=torch.float64)
     targets = torch.tensor([1, 2, 3, -1, 0], dtype=torch.float64)
     return exercises.judge(
-        [0.1381074, 0.5780051, 0.0792839],
-        exercises.call(answer, design, targets, 2.0),
+        [0.1218698, 0.5091820, 0.0984975],
+        exercises.call(answer, design, targets, 3.0),
         [
             ([0.2352941, 0.8235294, -0.0588235], "the ridge was not used: these are the plain least-squares coefficients"),
-            ([0.0534759, 0.6417112, -0.0588235], "the ridge was added to every entry of XᵀX; it belongs on the diagonal"),
-            ([0.1112399, 0.4565469, 0.1077636], "the ridge was squared; it multiplies |w|² as it is"),
-            ([0.1527778, 0.6297469, 0.0593814], "the square root of the ridge was added; that is for extra rows of X, not for XᵀX"),
-            ([-18.0, -10.0, 21.0], "the ridge was subtracted; it must add to the diagonal"),
-            ([0.0803233, 0.2874463, 0.1068452], "the ridge was multiplied by the number of rows; this sum of squares is not a mean"),
+            ([0.0045249, 0.5927602, -0.0588235], "the ridge was added to every entry of XᵀX; it belongs on the diagonal"),
+            ([0.0838231, 0.3059078, 0.1091865], "the ridge was squared; it multiplies |w|² as it is"),
+            ([0.0972836, 0.3802906, 0.1130764], "the ridge was doubled; both squares give a 2 in the derivative, and it cancels"),
+            ([0.1502654, 0.6214781, 0.0628828], "the ridge was halved; both squares give a 2 in the derivative, and it cancels"),
+            ([0.1441487, 0.6003645, 0.0712675], "the square root of the ridge was added; that is for extra rows of X, not for XᵀX"),
+            ([-1.0, 1.0, 1.0], "the ridge was subtracted; it must add to the diagonal"),
+            ([0.0667829, 0.2214838, 0.0940190], "the ridge was multiplied by the number of rows; this sum of squares is not a mean"),
         ],
         "solve (XᵀX + ridge·I) w = Xᵀy",
     )

@@ -14,6 +14,8 @@ CASES = [
             (40, "per cent"),
             (3000, "subtracted"),
             (0.7, "tokens per turn"),
+            ("0.4", "without quotes"),
+            (0.401, "digits you gave"),
         ],
     ),
     (
@@ -25,6 +27,10 @@ CASES = [
             (lambda inv_freq, factor: inv_freq / factor**2, "divided twice"),
             (lambda inv_freq, factor: inv_freq - factor, "divided by the factor"),
             (lambda inv_freq: inv_freq, "raised"),
+            (lambda inv_freq, factor: inv_freq / 4, "4 was written into"),
+            (lambda inv_freq, factor: inv_freq / 2 ** (factor // 2), "factor 4 only"),
+            (lambda inv_freq, factor: (inv_freq / factor)[:, None], "shape (3, 1)"),
+            (lambda inv_freq, factor: print(inv_freq / factor), "return missing"),
         ],
     ),
 ]

@@ -19,6 +19,11 @@ def without_minus(x, angles):
     return torch.cat((a * angles.cos() + b * angles.sin(), b * angles.cos() + a * angles.sin()), dim=-1)
 
 
+def minus_in_both(x, angles):
+    a, b = x.chunk(2, dim=-1)
+    return torch.cat((a * angles.cos() - b * angles.sin(), b * angles.cos() - a * angles.sin()), dim=-1)
+
+
 def joined_interleaved(x, angles):
     return rope.to_interleaved(rope.rotate(x, angles))
 
@@ -46,6 +51,9 @@ CASES = [
             (without_minus, "minus sign is missing"),
             (rotated_in_place, "keep the old value"),
             (joined_interleaved, "put back interleaved"),
+            (minus_in_both, "minus in both halves"),
+            (lambda x, angles: rope.rotate(x, angles.deg2rad()), "from degrees"),
+            (lambda x, angles: rope.rotate(x, angles.rad2deg()), "to degrees"),
             (lambda x, angles: x, "unchanged"),
             (lambda x, angles: 2 * rope.rotate(x, angles), "a cos - b sin"),
             (lambda x, angles: x * angles, "raised"),
@@ -61,6 +69,7 @@ CASES = [
             (lambda q, k, distances, inv_freq: rope.scores(q, k, distances, inv_freq) / math.sqrt(4), "√d"),
             (lambda q, k, distances, inv_freq: (q @ k).expand(len(distances)), "distance was not used"),
             (lambda q, k, distances, inv_freq: q @ k, "over pairs"),
+            (lambda q, k, distances, inv_freq: lesson.solution_scores(q, k, distances, inv_freq)[:, None], "shape (3, 1)"),
         ],
     ),
     (
@@ -73,6 +82,7 @@ CASES = [
             (lambda weight, heads: weight.unflatten(0, (heads, 2, -1)).transpose(0, 1).flatten(0, 2), "as a block"),
             (lambda weight, heads: weight.flip(0), "first the even rows"),
             (lambda weight, heads: weight[:6], "first the even rows"),
+            (lambda weight, heads: rope.to_half_split(lesson.solution_move_weight(weight, heads)), "columns moved too"),
         ],
     ),
     (

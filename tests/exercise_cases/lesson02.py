@@ -12,6 +12,15 @@ def pairs_that_fit(exponent, turn=2 * math.pi):
     return lambda d, b, window: sum(turn * b ** (exponent * j / d) <= window for j in range(d // 2))
 
 
+def ceiling(d, base, window):
+    return math.ceil(d * math.log(window / (2 * math.pi)) / (2 * math.log(base)))
+
+
+def first_true(d, base, window):
+    exponents = 2 * torch.arange(d // 2, dtype=torch.float64) / d
+    return int((2 * math.pi * base**exponents > window).int().argmax())
+
+
 def angles_met(theta, window):
     return (torch.arange(window, dtype=torch.float64) * theta) % (2 * math.pi)
 
@@ -31,6 +40,8 @@ CASES = [
             (pairs_that_fit(2, turn=1.0), "2π is missing"),
             (pairs_that_fit(1), "come in pairs"),
             (pairs_that_fit(4), "not the number of pairs"),
+            (ceiling, "no pair beyond"),
+            (first_true, "argmax"),
             (lambda d, b, window: d, "count the pairs"),
             (lambda d, b: 46, "raised"),
         ],
