@@ -284,7 +284,7 @@ def fit_scores(
 
 @dataclass(frozen=True)
 class FitSizes:
-    """Sizes of a fitted score: max|a| at the fitted distances, on a grid between them and beyond them; max|h|."""
+    """Sizes of a fitted score: max|a| at the fitted distances, strictly between them and beyond them; max|h|."""
 
     inside: float
     between: float
@@ -295,16 +295,16 @@ class FitSizes:
 def evaluate(
     h: Complex[Tensor, " pairs"], inv_freq: Float[Tensor, " pairs"], window: int, fine: int = 8
 ) -> FitSizes:
-    """Measure a fit on [0, window) at integers and on a 1/`fine` grid, and on [window, 2·window) at integers.
+    """Measure a fit on [0, window) at integers and at the other multiples of 1/`fine`, and on [window, 2·window) at integers.
 
-    The paper draws the fine grid on [25, 75); here it covers the window. Raises ValueError for window < 2 or fine < 1.
+    The paper draws the fine grid on [25, 75); here it covers the window. Raises ValueError for window < 2 or fine < 2.
     """
-    if window < 2 or fine < 1:
-        raise ValueError(f"window {window} must be at least 2 and fine {fine} at least 1")
+    if window < 2 or fine < 2:
+        raise ValueError(f"window {window} and fine {fine} must both be at least 2")
     double = dict(dtype=torch.float64, device=inv_freq.device)
     whole = scores(h, torch.arange(2 * window, **double), inv_freq).abs()
-    grid = torch.arange((window - 1) * fine + 1, **double) / fine
-    between = scores(h, grid, inv_freq).abs()
+    grid = torch.arange((window - 1) * fine, **double) / fine
+    between = scores(h, grid[grid % 1 != 0], inv_freq).abs()
     return FitSizes(
         inside=whole[:window].max().item(),
         between=between.max().item(),

@@ -316,9 +316,15 @@ def test_evaluate_measures_what_it_says(generator):
     sizes = bounds.evaluate(h, inv_freq, window=50, fine=4)
     size = [abs(sum((h[j] * cmath.exp(1j * s / 4 * inv_freq[j])).real.item() for j in range(8))) for s in range(400)]
     assert sizes.inside == pytest.approx(max(size[:200:4]))
-    assert sizes.between == pytest.approx(max(size[:197]))
+    assert sizes.between == pytest.approx(max(value for s, value in enumerate(size[:197]) if s % 4))
     assert sizes.beyond == pytest.approx(max(size[200:400:4]))
     assert sizes.coefficient == pytest.approx(1.0)
+
+
+def test_a_score_with_its_crests_at_integers_is_smaller_between_them():
+    """One pair that turns once per token: a(s) = cos(2πs), so the two columns cannot share a value."""
+    sizes = bounds.evaluate(torch.ones(1, dtype=torch.complex128), torch.tensor([2 * math.pi]), window=5, fine=3)
+    assert sizes.inside == pytest.approx(1.0, abs=1e-6) and sizes.between == pytest.approx(0.5, abs=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -340,6 +346,7 @@ def test_evaluate_measures_what_it_says(generator):
         (lambda: bounds.NormalEquations(ridge=-1.0), "ridge"),
         (lambda: bounds.LeastSquares(cutoff=1.0), "cutoff"),
         (lambda: bounds.evaluate(bounds.worst_case(geometric()), geometric(), 1), "at least 2"),
+        (lambda: bounds.evaluate(bounds.worst_case(geometric()), geometric(), 9, fine=1), "at least 2"),
     ],
 )
 def test_bad_values_are_refused_with_the_fix(call, words):

@@ -118,7 +118,7 @@ def fitted_score(
 
 
 def fit_sizes(sizes: Mapping[str, bounds.FitSizes], title: str = "") -> go.Figure:
-    """Sizes of several fits side by side on a logarithmic axis: inside, between integers, beyond the window, max|h|.
+    """Sizes of several fits side by side on a logarithmic axis: |a| at the fitted integers, strictly between them, beyond the window; max|h|.
 
     One row per fit, named by its key; symbol and colour say what is measured. Raises ValueError without fits.
     """
@@ -136,7 +136,7 @@ def fit_sizes(sizes: Mapping[str, bounds.FitSizes], title: str = "") -> go.Figur
         marker = dict(size=11, color=style.COLOURS[index], symbol=SYMBOLS[index], line=dict(width=2))
         hover = "%{y}: %{x:.3g}"
         figure.add_scatter(x=values, y=list(sizes), mode="markers", name=name, marker=marker, hovertemplate=hover)
-    figure.update_xaxes(title="size (targets have standard deviation 1)", type="log", exponentformat="power")
+    figure.update_xaxes(title="size: score a(s), or coefficient h", type="log", exponentformat="power")
     figure.update_yaxes(autorange="reversed")
     legend_below(figure)
     return figure

@@ -106,7 +106,7 @@ def phase_coverage(paths: Sequence[Path], factor: float) -> go.Figure:
     note = dict(text="never completed a turn", font=dict(size=11, color=style.NEUTRAL), showarrow=False)
     figure.add_annotation(x=len(base) - 0.7, y=0.88, xanchor="right", yanchor="top", yref="paper", **note)
     axis = dict(title="pair j", range=[-0.5, len(base) - 0.5])
-    figure.update_layout(xaxis=axis, yaxis=_power_axis(figure, "angle / trained angle"))
+    figure.update_layout(xaxis=axis, yaxis=_power_axis(figure, "largest angle / largest trained angle"))
     legend_below(figure)
     return figure
 
