@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor
 
-from clexlab.exercises import agrees, call, failed, judge, judge_in_turn, passed, unanswered
+from clexlab.exercises import call, failed, judge, judge_in_turn, numbers, passed, unanswered
 
 # --- NTK-aware scaling ------------------------------------------------------------------------------------------------
 
@@ -30,6 +30,13 @@ def check_ntk(answer: object) -> bool:
     return judge_in_turn(
         ("head_dim 8, base 10 000, factor 4", expected, call(answer, 8, 1e4, 4.0), mistakes, ends),
         ("the same at factor 1", [1.0, 0.1, 0.01, 0.001], call(answer, 8, 1e4, 1.0), [], "factor 1 must change nothing"),
+        (
+            "head_dim 6, base 100, factor 2",
+            [1.0, 0.152341538, 0.0232079442],
+            call(answer, 6, 100.0, 2.0),
+            [],
+            "right for head_dim 8 and factor 4 only; use the arguments",
+        ),
     )
 
 
@@ -60,6 +67,13 @@ def check_needed_scale(answer: object) -> bool:
     return judge_in_turn(
         ("pair 46, head_dim 128, factor 4", expected, call(answer, 46, 128, 4.0), mistakes, slowed),
         ("pair 63, head_dim 128, factor 4", 4.0, call(answer, 63, 128, 4.0), [], "the last pair needs exactly the factor"),
+        (
+            "pair 20, head_dim 64, factor 2",
+            2.92817139,
+            call(answer, 20, 64, 2.0),
+            [],
+            "right for head_dim 128 only; the exponent is (head_dim - 2)/(2·pair)",
+        ),
     )
 
 
@@ -87,11 +101,15 @@ def check_ramp(answer: object) -> bool:
         ),
         ([1.0, 0.937505, 0.605310, 0.273115, 0.0, 0.0, 0.0, 0.0], "the code rounds: floor for the fast end, ceil for the slow end"),
         ([1.0, 0.75, 0.5, 0.25, 0.0, -0.25, -0.5, -0.75], "clip γ to the range from 0 to 1"),
+        ([1.0, 1.0, 0.666667, 0.333333, 0.0, 0.0, 0.0, 0.0], "round() takes the nearest; the code takes floor below and ceil above"),
+        ([1.0, 1.0, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0], "floor and ceil are exchanged: floor for the fast end, ceil for the slow end"),
+        ([1.0, 1.0, 1.0, 0.75, 0.5, 0.25, 0.0, 0.0], "the 2π is missing: a pair makes window/(2π) · θ turns"),
+        ([0.0, 0.0, 0.5, 1.0, 1.0, 1.0, 1.0, 1.0], "slow and fast are exchanged: the ramp starts at the index of `fast` turns"),
     ]
     linear = "γ falls linearly in j from floor(j at 32 turns) to ceil(j at 1 turn)"
-    llama = call(answer, 128, 1e4, 4096, 1.0, 32.0)
+    llama = numbers(call(answer, 128, 1e4, 4096, 1.0, 32.0))
     picked = llama[[19, 20, 33, 46]] if isinstance(llama, Tensor) and llama.shape == (64,) else llama
-    ends = "return a tensor of 64 values; the ramp runs from pair 20 to pair 46"
+    ends = "return 64 values; the ramp runs from pair 20 to pair 46"
     return judge_in_turn(
         ("head_dim 16, base 10 000, window 512, slow 1, fast 32", expected, call(answer, 16, 1e4, 512, 1.0, 32.0), mistakes, linear),
         ("Llama-2 (128, 10 000, 4096, 1, 32), pairs 19, 20, 33, 46", [1.0, 1.0, 0.5, 0.0], picked, [], ends),
@@ -136,11 +154,23 @@ def solution_logit_factor() -> float:
 # --- a configuration --------------------------------------------------------------------------------------------------
 
 _WANTED = {"rope_type": "yarn", "rope_theta": 500_000.0, "factor": 8.0, "original_max_position_embeddings": 8192}
+# What transformers fills in by itself; whoever writes it out must write the same.
+_OWN = {"beta_slow": 1.0, "beta_fast": 32.0, "truncate": True, "attention_factor": 1.2079441542}
+# Read by transformers, but for other models: DeepSeek's temperature, and heads that rotate in part.
+_OTHERS = {"mscale", "mscale_all_dim", "partial_rotary_factor"}
 _MISTAKES = {
-    "rope_type": 'the key that names the method is rope_type, its value "yarn"',
-    "rope_theta": "rope_theta is the model's base, 500 000; without it transformers takes 10 000",
+    "rope_type": 'the method asked for is YaRN, written "yarn"',
+    "rope_theta": "rope_theta is the model's base, 500 000",
     "factor": "factor is wanted length / trained window = 65 536 / 8192",
     "original_max_position_embeddings": "original_max_position_embeddings is the trained window, never the extended length",
+    "beta_slow": "YaRN's ramp ends at 1 turn; leave the key out and it does",
+    "beta_fast": "YaRN's ramp starts at 32 turns; leave the key out and it does",
+    "truncate": "YaRN's code rounds the ends of its ramp; leave the key out and it does",
+    "attention_factor": "YaRN's A is 0.1·ln t + 1; leave the key out and transformers computes it",
+}
+_MISSING = {
+    "rope_type": "the key that names the method is rope_type",
+    "rope_theta": "rope_theta, the model's base, is missing; without it transformers takes 10 000",
 }
 
 
@@ -150,16 +180,30 @@ def check_rope_parameters(answer: object) -> bool:
         return False
     if not isinstance(answer, dict):
         return failed("a dictionary", type(answer).__name__, "rope_parameters is a Python dictionary with string keys")
-    for key, value in _WANTED.items():
-        given = answer.get(key)
-        if given != value and not (isinstance(value, float) and agrees(value, given)):
-            return failed(f"{key!r}: {value!r}", f"{key!r}: {given!r}", _MISTAKES[key])
-    unknown = sorted(set(answer) - set(_WANTED) - {"beta_slow", "beta_fast", "attention_factor", "truncate"})
-    if unknown:
-        return failed(
-            f"the keys {', '.join(_WANTED)}", ", ".join(map(str, answer)), f"transformers does not know {', '.join(map(str, unknown))}"
-        )
+    for key, value in (_WANTED | _OWN).items():
+        if key not in answer and key in _WANTED:
+            return failed(f"{key!r}: {value!r}", "no such key", _MISSING.get(key, f"{key} is missing. {_MISTAKES[key]}"))
+        if key in answer and not _same(value, answer[key]):
+            return failed(f"{key!r}: {value!r}", f"{key!r}: {answer[key]!r}", _kind(answer[key]) or _MISTAKES[key])
+    for key in answer:
+        if key in _OTHERS:
+            return failed(f"the keys {', '.join(_WANTED)}", key, f"transformers reads {key}, but this model does not need it")
+        if key not in _WANTED | _OWN:
+            return failed(f"the keys {', '.join(_WANTED)}", key, f"transformers' YaRN does not read {key}")
     return passed("This dictionary goes into the model's config.json as it is.")
+
+
+def _same(wanted: object, given: object) -> bool:
+    """Equal as JSON values: a number for a number, and never a tensor or a text that looks like one."""
+    if isinstance(wanted, (str, bool)) or not isinstance(given, (int, float)) or isinstance(given, bool):
+        return type(wanted) is type(given) and wanted == given
+    return math.isclose(wanted, given, rel_tol=1e-4)
+
+
+def _kind(given: object) -> str | None:
+    """Words for a value that no config.json can hold; None for the others."""
+    plain = isinstance(given, (str, int, float, bool)) or given is None
+    return None if plain else f"{type(given).__name__} is no plain number or text; config.json holds nothing else"
 
 
 def hint_rope_parameters() -> None:

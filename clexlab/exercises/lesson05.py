@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from clexlab import scaling
-from clexlab.exercises import agrees, call, failed, judge, judge_in_turn, passed, unanswered
+from clexlab.exercises import agrees, call, failed, judge, judge_in_turn, numbers, passed, unanswered
 
 # --- the prior drift of CLEX ------------------------------------------------------------------------------------------
 
@@ -32,6 +32,7 @@ def check_drift(answer: object) -> bool:
     return judge_in_turn(
         ("head_dim 8, factor 2.5", expected, call(answer, 8, 2.5), mistakes, slope),
         ("head_dim 8, factor 1", [0.0, -0.666667, -1.333333, -2.0], call(answer, 8, 1.0), [], slope),
+        ("head_dim 6, factor 3", [0.0, -0.2, -0.4], call(answer, 6, 3.0), [], "right for head_dim 8 only; use the argument"),
     )
 
 
@@ -51,15 +52,19 @@ def check_midpoint_step(answer: object) -> bool:
     if unanswered(answer):
         return False
     mistakes = [
-        (2.5, "one slope at the start is Euler's step; take the slope in the middle"),
-        (3.5625, "this averages the slopes at both ends (Heun); the midpoint rule uses only the slope in the middle"),
-        (3.25, "the slope in the middle needs the time of the middle too: t + step/2"),
-        (2.78125, "the slope in the middle needs the state of the middle too: z + step/2 · slope"),
-        (2.53125, "this is the increment; add it to z"),
-        (5.0625, "this is the slope in the middle; the step goes from z along it"),
+        (4.5, "one slope at the start is Euler's step; take the slope in the middle"),
+        (6.0625, "this averages the slopes at both ends (Heun); the midpoint rule uses only the slope in the middle"),
+        (5.75, "the slope in the middle needs the time of the middle too: t + step/2"),
+        (4.78125, "the slope in the middle needs the state of the middle too: z + step/2 · slope"),
+        (7.28125, "the state of the middle is half a step away: z + step/2 · slope"),
+        (6.375, "the time of the middle is half a step away: t + step/2"),
+        (4.03125, "this is the increment; add it to z"),
+        (8.0625, "this is the slope in the middle; the step goes from z along it"),
+        (9.375, "the arguments are exchanged: field(t, z), the time first"),
+        (8.53125, "the arguments are exchanged in the middle: field(t, z), the time first"),
     ]
-    value = call(answer, lambda t, z: t**2 + 2 * z, 1.0, 1.0, 0.5)
-    return judge(3.53125, value, mistakes, "tried with dz/dt = t² + 2z, t = 1, z = 1, step 0.5: slope at the middle is 5.0625")
+    value = call(answer, lambda t, z: t**2 + 2 * z, 1.0, 2.0, 0.5)
+    return judge(6.03125, value, mistakes, "tried with dz/dt = t² + 2z, t = 1, z = 2, step 0.5: slope at the middle is 8.0625")
 
 
 def hint_midpoint_step() -> None:
@@ -79,20 +84,23 @@ def check_table(answer: object) -> bool:
     if unanswered(answer):
         return False
     path = scaling.DynamicNTK(head_dim=8, base=1e4, window=16, rate=2.0)
-    last = {  # closed form b^(-2j/d)·(2t-1)^(-2j/(d-2))
-        4: [1.0, 5.227579585747e-02, 2.732758832532e-03, 1.428571428571e-04],
-        2: [1.0, 6.933612743506e-02, 4.807498567691e-03, 3.333333333333e-04],
-        1: [1.0, 0.1, 0.01, 0.001],
-    }
-    for max_factor, expected in last.items():
-        table = call(answer, path, max_factor)
-        if table is None or table is Ellipsis or isinstance(table, Exception):
-            return judge(expected, table, [], "")
+    rows = [  # closed form b^(-2j/d)·(2t-1)^(-2j/(d-2)), t = 1 … 4
+        [1.0, 0.1, 0.01, 0.001],
+        [1.0, 6.933612743506e-02, 4.807498567691e-03, 3.333333333333e-04],
+        [1.0, 5.848035476426e-02, 3.419951893353e-03, 2.000000000000e-04],
+        [1.0, 5.227579585747e-02, 2.732758832532e-03, 1.428571428571e-04],
+    ]
+    for max_factor in (4, 2, 1):
+        expected, value = rows[:max_factor], call(answer, path, max_factor)
+        if value is None or value is Ellipsis or isinstance(value, Exception):
+            return judge(expected, value, [], "")
+        table = numbers(value)
         if not isinstance(table, Tensor) or table.shape != (max_factor, 4):
             shape = tuple(table.shape) if isinstance(table, Tensor) else type(table).__name__
             return failed(f"shape ({max_factor}, 4) at max_factor = {max_factor}", shape, _shape_mistake(table, max_factor))
-        if not agrees(expected, table[-1].detach()):
-            return failed(expected, table[-1], f"the last row must belong to factor {max_factor}")
+        for factor, (row, given) in enumerate(zip(expected, table.detach(), strict=True), start=1):
+            if not agrees(row, given):
+                return failed(row, given.tolist(), f"row {factor} of the table must belong to factor {factor}")
     return passed("A function returns one thing, whatever the length of its grid.")
 
 
@@ -125,26 +133,33 @@ def check_remember(answer: object) -> bool:
         solved.append(weight.clone())
         return 10 * weight
 
-    table, weight = call(answer, solve), torch.ones(2)
+    table, weight = call(answer, solve), torch.tensor([1.0, 2.0])
     if not callable(table):
         return judge("a function of the weight", table, [], "remember(solve) returns the inner function, not a table")
     first, again = call(table, weight), call(table, weight)
-    if not agrees([10.0, 10.0], first):
-        return judge([10.0, 10.0], first, [], "table(weight) must return solve(weight)")
+    if not agrees([10.0, 20.0], first):
+        return judge([10.0, 20.0], first, [], "table(weight) must return solve(weight)")
     if not agrees(first, again) or len(solved) != 1:
-        return failed(
-            "1 solve for two equal weights", f"{len(solved)} solves", "nothing is remembered; keep the table while the weight is unchanged"
-        )
-    weight += 1
-    if not agrees([20.0, 20.0], call(table, weight)):
-        return failed(
-            [20.0, 20.0],
-            call(table, weight),
-            "stale: an optimizer changes the weight in place, the object stays the same. Compare values with a copy",
-        )
-    if not agrees([50.0, 50.0], call(table, torch.full((2,), 5.0))):
-        return failed([50.0, 50.0], "an older table", "stale: a different weight got the old table")
+        return failed("1 solve for two equal weights", f"{len(solved)} solves", _FORGETS)
+    # New values that share with the old ones: sum and norm, then the first, then the last.
+    in_place = "stale: an optimizer changes the weight in place, the object stays the same. Compare values with a copy"
+    partial = "stale: the key is too small. A sum, a norm or one element can stay while the weight changes; compare all values"
+    changes = (([3.0, 4.0], in_place), ([4.0, 3.0], partial), ([4.0, 7.0], partial), ([5.0, 7.0], partial))
+    for count, (values, mistake) in enumerate(changes, start=2):
+        weight.copy_(torch.tensor(values))
+        expected, given = [10 * value for value in values], call(table, weight)
+        if not agrees(expected, given):
+            return judge(expected, given, [], mistake)
+        if not agrees(expected, call(table, weight)) or len(solved) != count:
+            return failed(f"{count} solves for {count} weights", f"{len(solved)} solves", _FORGETS)
+    if not agrees([50.0, 70.0], call(table, weight.clone())) or len(solved) != 5:
+        return failed("no solve for another tensor with equal values", "a solve", "the key holds the object; what counts is its values")
+    if not agrees([20.0, 20.0], call(table, torch.full((2,), 2.0))):
+        return failed([20.0, 20.0], "an older table", "stale: a different weight got the old table")
     return passed("The key of a cache must hold everything the value depends on.")
+
+
+_FORGETS = "the table is not remembered; keep it while the weight is unchanged, also after a change"
 
 
 def hint_remember() -> None:
@@ -172,8 +187,9 @@ def check_base_error(answer: object) -> bool:
         (0.0, "the drift is unaffected because the base cancels there, but the network reads ln ν itself"),
         (math.log(1e6) * 126 / 128, "compare with the input at base 10 000, not with 0"),
         (100.0, "the input is a logarithm: ln 100, times the exponent"),
+        (-4.53321440, "right, but for the sign: the size is asked"),
     ]
-    return judge(4.5332057, answer, mistakes, "ln ν_j holds -(2j/d)·ln(base); take the last pair and both bases")
+    return judge(4.53321440, answer, mistakes, "ln ν_j holds -(2j/d)·ln(base); take the last pair and both bases")
 
 
 def hint_base_error() -> None:
@@ -193,21 +209,31 @@ def check_positions(answer: object) -> bool:
         return False
     for length, window, factor in ((16, 16, 1), (16, 16, 4), (64, 16, 1), (64, 16, 2), (64, 16, 4)):
         for seed in range(20):
-            value = call(answer, length, window, factor, torch.Generator().manual_seed(seed))
+            value = _draw(answer, length, window, factor, seed)
             if unanswered(value):
                 return False
-            mistake = None if isinstance(value, Tensor) and value.shape == (length,) else f"return a tensor of {length} positions"
-            mistake = mistake or _position_mistake(value.double(), factor * window - 1)
+            right = isinstance(value, Tensor) and value.shape == (length,)
+            mistake = _position_mistake(value, factor * window - 1) if right else f"return a tensor of {length} positions"
             if mistake:
                 print(f"tried with length {length}, window {window}, factor {factor}:")
                 return judge(f"0 < … < {factor * window - 1}", value, [], mistake)
-    draws = [call(answer, 16, 16, 4, torch.Generator().manual_seed(seed)) for seed in (0, 1)]
-    if torch.equal(draws[0], draws[1]):
+    draws = [_draw(answer, 16, 16, 4, seed) for seed in (0, 0, 1)]
+    if not torch.equal(draws[0], draws[1]):
+        return failed("one generator state, one draw", draws[1], "draw with the generator you are given, not with another one")
+    if torch.equal(draws[0], draws[2]):
         return failed("different draws from different generators", draws[0], "the positions are not random; draw with the generator")
     return passed()
 
 
+def _draw(answer: object, length: int, window: int, factor: int, seed: int) -> object:
+    """One draw from a fresh generator, as a tensor where it holds numbers."""
+    value = call(answer, length, window, factor, torch.Generator().manual_seed(seed))
+    return value if value is None or value is Ellipsis else numbers(value)
+
+
 def _position_mistake(positions: Tensor, last: int) -> str | None:
+    if not bool(torch.isfinite(positions).all()):
+        return "a position is not a finite number"
     if abs(float(positions[0])) > 1e-6:
         return "the first position must be 0"
     if abs(float(positions[-1]) - last) > 1e-3:
@@ -246,11 +272,18 @@ def check_cosines(answer: object) -> bool:
         ([0.804, -0.0222, -0.987, -0.580], "the angle was rounded to bfloat16 before the cosine"),
     ]
     value = call(answer, 8, 1e4, 4095, torch.bfloat16)
-    if value is None or value is Ellipsis or not isinstance(value, Tensor) or value.shape != (4,):
+    if value is None or value is Ellipsis or isinstance(value, Exception):
+        return judge(expected, value, [], "")
+    if not isinstance(value, Tensor):
+        return failed("a torch tensor", type(value).__name__, "return a torch tensor: only a tensor can be in bfloat16")
+    if value.shape != (4,):
         return judge(expected, value, [], "return a tensor of 4 cosines")
     if value.dtype != torch.bfloat16:
         return failed("torch.bfloat16", value.dtype, "cast at the end: the model wants cosines in its own type")
     if agrees(expected, value, rtol=0.0, atol=4e-3):
+        single = call(answer, 8, 1e4, 4095, torch.float32)
+        if getattr(single, "dtype", None) != torch.float32 or not agrees(expected, single, rtol=0.0, atol=1e-3):
+            return failed(f"{expected} in torch.float32", single, "asked for float32, it must return float32; dtype is an argument")
         return passed("Angles in float32, cosines in the model's type.")
     for wrong, words in rounded:
         if agrees(wrong, value, rtol=0.0, atol=1e-2):

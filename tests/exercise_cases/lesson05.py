@@ -45,6 +45,42 @@ def same_object(solve):
     return table
 
 
+def remembered_by(key):
+    """A cache whose key is only part of the truth."""
+
+    def remember(solve):
+        kept = {}
+
+        def table(weight):
+            if key(weight) not in kept:
+                kept[key(weight)] = solve(weight)
+            return kept[key(weight)]
+
+        return table
+
+    return remember
+
+
+def first_two_calls_only(solve):
+    kept, calls = {}, []
+
+    def table(weight):
+        calls.append(1)
+        if len(calls) != 2:
+            kept["table"] = solve(weight)
+        return kept["table"]
+
+    return table
+
+
+def own_generator(length, window, factor, generator):
+    return lesson.solution_positions(length, window, factor, torch.Generator().manual_seed(torch.seed() % 2**32))
+
+
+def not_a_number(length, window, factor, generator):
+    return lesson.solution_positions(length, window, factor, generator) * torch.nan
+
+
 def released_positions(length, window, factor, generator):
     spans = max(1, length // window)
     inner = 1 + torch.randperm(length * factor - 2, generator=generator)[: length - 2].sort().values
@@ -72,7 +108,14 @@ def thetas(head_dim, base):
     return base ** (-torch.arange(0, head_dim, 2) / head_dim)
 
 
+def as_list(function):
+    """The same answer, in a plain list: right numbers count in any container."""
+    return lambda *arguments: function(*arguments).tolist()
+
+
 CASES = [
+    (lesson.check_table, as_list(lesson.solution_table), [(as_list(table_by_its_length), "two grid points are still taken")]),
+    (lesson.check_positions, as_list(lesson.solution_positions), [(as_list(even_positions), "not random")]),
     (
         lesson.check_drift,
         lesson.solution_drift,
@@ -83,6 +126,7 @@ CASES = [
             (functools.partial(drift, exponent=4), "the factor 2 came in twice"),
             (functools.partial(drift, sign=1), "the sign"),
             (lambda head_dim, factor: drift(head_dim, 2.5), "differentiate"),
+            (lambda head_dim, factor: -2 * torch.arange(head_dim // 2) / (3 * (2 * factor - 1)), "use the argument"),
         ],
     ),
     (
@@ -95,6 +139,10 @@ CASES = [
             (lambda field, t, z, step: z + step * field(t + step / 2, z), "state of the middle"),
             (lambda field, t, z, step: lesson.solution_midpoint_step(field, t, z, step) - z, "increment"),
             (lambda field, t, z, step: field(t + step / 2, z + step / 2 * field(t, z)), "the slope in the middle"),
+            (lambda field, t, z, step: z + step * field(z + step / 2 * field(z, t), t + step / 2), "exchanged: field(t, z)"),
+            (lambda field, t, z, step: z + step * field(z + step / 2 * field(t, z), t + step / 2), "exchanged in the middle"),
+            (lambda field, t, z, step: z + step * field(t + step / 2, z + step * field(t, z)), "state of the middle is half"),
+            (lambda field, t, z, step: z + step * field(t + step, z + step / 2 * field(t, z)), "time of the middle is half"),
         ],
     ),
     (
@@ -104,7 +152,9 @@ CASES = [
             (table_by_its_length, "two grid points are still taken"),
             (lambda path, max_factor: path.inv_freq(torch.arange(1.0, max_factor)), "the last factor is missing"),
             (lambda path, max_factor: path.inv_freq(float(max_factor)), "one row per whole factor"),
-            (lambda path, max_factor: path.inv_freq(torch.ones(max_factor)), "last row"),
+            (lambda path, max_factor: path.inv_freq(torch.ones(max_factor)), "row 2 of the table"),
+            (lambda path, max_factor: path.inv_freq(float(max_factor)).expand(max_factor, -1), "row 1 of the table"),
+            (lambda path, max_factor: path.inv_freq(torch.linspace(1, max_factor, max_factor) ** 2 / max_factor + 1), "row 1"),
         ],
     ),
     (
@@ -114,7 +164,13 @@ CASES = [
             (never_again, "in place"),
             (same_object, "in place"),
             (lambda solve: functools.cache(solve), "in place"),
-            (lambda solve: solve, "nothing is remembered"),
+            (lambda solve: solve, "not remembered"),
+            (first_two_calls_only, "not remembered"),
+            (remembered_by(lambda weight: float(weight.sum())), "the key is too small"),
+            (remembered_by(lambda weight: float(weight.norm())), "the key is too small"),
+            (remembered_by(lambda weight: float(weight[0])), "the key is too small"),
+            (remembered_by(lambda weight: float(weight[1])), "the key is too small"),
+            (remembered_by(lambda weight: (id(weight), weight._version)), "the key holds the object"),
             (lambda solve: solve(torch.ones(2)), "returns the inner function"),
             (lambda solve: lambda weight: weight, "must return solve(weight)"),
         ],
@@ -128,6 +184,8 @@ CASES = [
             (math.log(1e6) * 126 / 128, "not with 0"),
             (100.0, "logarithm"),
             (1.0, "take the last pair"),
+            (-math.log(100) * 126 / 128, "the size is asked"),
+            (4.53, "more digits"),
         ],
     ),
     (
@@ -137,6 +195,8 @@ CASES = [
             (released_positions, "time runs backwards"),
             (unsorted_positions, "time runs backwards"),
             (even_positions, "not random"),
+            (own_generator, "the generator you are given"),
+            (not_a_number, "not a finite number"),
             (too_far, "the last position must be"),
             (with_repeats, "share a position"),
             (lambda *question: 1 + lesson.solution_positions(*question), "first position must be 0"),
@@ -152,6 +212,8 @@ CASES = [
             (lambda d, base, position, dtype: (position * thetas(d, base)).to(dtype).cos(), "the angle was rounded"),
             (lambda d, base, position, dtype: (position * thetas(d, base)).cos(), "cast at the end"),
             (lambda d, base, position, dtype: (position * thetas(d, base)).sin().to(dtype), "round last"),
+            (lambda d, base, position, dtype: (position * thetas(d, base)).cos().tolist(), "return a torch tensor"),
+            (lambda d, base, position, dtype: (position * thetas(d, base)).cos().bfloat16(), "dtype is an argument"),
         ],
     ),
 ]
