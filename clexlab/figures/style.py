@@ -19,26 +19,19 @@ _AXIS = dict(
 )
 
 
-def template(text: str = NEUTRAL) -> go.layout.Template:
-    """The template of all figures; `text` is the colour of letters (widgets that follow the theme pass Lab's own)."""
-    axis = dict(_AXIS, linecolor=text, tickcolor=text)
-    return go.layout.Template(
-        layout=dict(
-            paper_bgcolor="rgba(0,0,0,0)",
-            plot_bgcolor="rgba(0,0,0,0)",
-            font=dict(color=text, size=13, family="system-ui, sans-serif"),
-            colorway=list(COLOURS),
-            xaxis=axis,
-            yaxis=axis,
-            margin=dict(l=60, r=20, t=48, b=50),
-            legend=dict(orientation="h", yanchor="top", y=-0.2, x=0),
-            hovermode="closest",
-        )
+TEMPLATE = go.layout.Template(
+    layout=dict(
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font=dict(color=NEUTRAL, size=13, family="system-ui, sans-serif"),
+        colorway=list(COLOURS),
+        xaxis=_AXIS,
+        yaxis=_AXIS,
+        margin=dict(l=60, r=20, t=48, b=50),
+        legend=dict(orientation="h", yanchor="top", y=-0.2, x=0),
+        hovermode="closest",
     )
-
-
-TEXT_ON_LIGHT, TEXT_ON_DARK = "#212121", "#E0E0E0"
-TEMPLATE, LIGHT, DARK = template(), template(TEXT_ON_LIGHT), template(TEXT_ON_DARK)
+)
 
 
 def line(index: int, width: float = 2) -> dict:

@@ -161,7 +161,7 @@ def _chart() -> LiveChart:
     )
     blue, mark = style.COLOURS[0], style.COLOURS[3]
     curves = (
-        Curve(0, "all pairs", colour=blue, width=1, opacity=0.5, told=False),
+        Curve(0, "all pairs", colour=blue, width=1, opacity=0.7, told=False),
         Curve(0, "velocity field", width=1, told=False),
         Curve(0, "prior", **look(1, 3)),
         Curve(0, "CLEX", colour=blue, width=4),

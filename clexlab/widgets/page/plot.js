@@ -121,7 +121,8 @@ class Plot extends Surface {
       const place = Math.round(this.x.pixel(tick.value)) + 0.5;
       this.rule(context, place, MARGIN.top, place, bottom);
       context.fillStyle = this.colours.text;
-      context.fillText(tick.text, place, bottom + 6);
+      // The last number may not hang over the edge.
+      context.fillText(tick.text, Math.min(place, this.width - context.measureText(tick.text).width / 2), bottom + 6);
     }
     context.textAlign = "right";
     context.textBaseline = "middle";
