@@ -117,11 +117,19 @@ def test_a_right_answer_passes_in_any_container(check, answer, capsys):
     assert check(answer) is True, capsys.readouterr().out
 
 
-@pytest.mark.parametrize("answer", [lambda *arguments: print(end=""), no_result_on_some_branch])
-def test_a_written_function_that_returns_nothing_is_not_called_unanswered(answer, capsys):
-    assert lesson01.check_scores(answer) is False
+WRITTEN = [pytest.param(case.values[0], id=case.id) for case in CASES if callable(case.values[1])]
+
+
+@pytest.mark.parametrize("check", WRITTEN)
+def test_a_written_function_that_returns_nothing_is_not_called_unanswered(check, capsys):
+    assert check(lambda *arguments, **options: print(end="")) is False
     printed = capsys.readouterr().out
     assert "return missing" in printed and "not answered" not in printed
+
+
+def test_a_return_missing_on_one_branch_is_named(capsys):
+    assert lesson01.check_scores(no_result_on_some_branch) is False
+    assert "return missing" in capsys.readouterr().out
 
 
 def test_equal_looking_values_show_their_types(capsys):

@@ -49,7 +49,11 @@ def check_ratio(answer: object) -> bool:
         129.587272,
         answer,
         [
-            (589.461784, "that is the paper's 600: twice the extrapolation bound d over the printed constant; the first is never reached, the second is exceeded"),
+            (
+                589.461784,
+                "that is the paper's 600: twice the extrapolation bound d over the printed constant;"
+                " the first is never reached, the second is exceeded",
+            ),
             (600.0, "that is the paper's number; it divides one loose bound by another that is not a bound"),
             (512.216664, "the constant is corrected, but 2d is still four times what any score with |h_j| ≤ 1 can reach"),
             (518.349087, "the denominator is right; in the numerator, d/2 pairs of modulus 1 cannot add up to 2d"),

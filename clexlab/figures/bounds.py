@@ -118,7 +118,7 @@ def fitted_score(
 
 
 def fit_sizes(sizes: Mapping[str, bounds.FitSizes], title: str = "") -> go.Figure:
-    """Sizes of several fits side by side on a logarithmic axis: |a| at the fitted integers, strictly between them, beyond the window; max|h|.
+    """Sizes of several fits side by side on a logarithmic axis: at the fitted integers, strictly between, beyond the window, max|h|.
 
     One row per fit, named by its key; symbol and colour say what is measured. Raises ValueError without fits.
     """
