@@ -80,7 +80,7 @@ def phase_portrait(path: Path, pair: int, max_factor: float = 16.0, others: Sequ
     """The flow of one pair: its state ln θ(t)/θ(1) against t, the velocity field as arrows, the trajectory from 0.
 
     The thick line is `path`; `others` are drawn beside it for comparison. Arrows that change along a vertical line mean that
-    the velocity depends on the state: only CLEX does that.
+    the velocity depends on the state: only CLEX does that, and its arrows hold all other pairs on the path.
     Raises ValueError for a pair the head does not have and for a factor a path refuses.
     """
     require_paths([path, *others])
@@ -146,7 +146,7 @@ def velocity_fields(paths: Sequence[Path], max_factor: float = 16.0, columns: in
     figure.update_layout(template=style.TEMPLATE, height=90 + 230 * rows, coloraxis=axis)
     figure.update_xaxes(type="log", dtick=math.log10(4), range=[0, math.log10(max_factor)], showgrid=False)
     figure.update_yaxes(showgrid=False, range=[-0.5, paths[0].pairs - 0.5])
-    figure.update_xaxes(title="factor t", row=rows)
+    figure.update_xaxes(title="t = length / window", row=rows)
     figure.update_yaxes(title="pair j", col=1)
     figure.update_annotations(font_size=14)
     return figure
