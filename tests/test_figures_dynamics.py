@@ -47,7 +47,7 @@ def test_arrows_of_clex_on_its_own_trajectory_are_its_velocity(learned):
     state = learned.ratio(factor)[pair].log().item()
     slope = dynamics.slice_velocity(learned, pair, np.array([factor]), np.array([state]))[0, 0]
     # The field runs in float32; z is about 7, so one unit in the last place moves it by 5e-7.
-    assert slope == pytest.approx(factor * float(learned.velocity(factor)[pair]), abs=1e-5)
+    assert slope == pytest.approx(factor * learned.velocity(factor)[pair].item(), abs=1e-5)
 
 
 def test_arrows_of_clex_change_with_the_state(learned):
