@@ -109,13 +109,16 @@ class CLEX(Path, nn.Module):
         """
         weight = self._weight()
         frequencies.check_dtype(weight.dtype)
-        end = self.check_factor(factor).log().to(weight.dtype).to(weight.device)
-        start = torch.zeros(*end.shape, self.pairs, dtype=weight.dtype, device=weight.device)
+        t = self.check_factor(factor)
+        # One factor is a grid of one: rows take torch's fast matrix product, a lone vector does not.
+        end = t.log().reshape(-1).to(weight.dtype).to(weight.device)
+        start = torch.zeros(len(end), self.pairs, dtype=weight.dtype, device=weight.device)
 
         def along(share: Tensor, residual: Tensor) -> Tensor:
             return end[..., None] * self.field(share * end, residual)
 
-        return ode.solve(along, start, torch.tensor([0.0, 1.0]), solver=self.solver, step=self.step)[-1]
+        solution = ode.solve(along, start, torch.tensor([0.0, 1.0]), solver=self.solver, step=self.step)[-1]
+        return solution.reshape(*t.shape, self.pairs)
 
     def inv_freq(self, factor: Factor, dtype: torch.dtype = torch.float32) -> Float[Tensor, "*factors pairs"]:
         """θ(t) in `dtype` on the field's device, differentiable in its weights; t = 1 is exact for any weights.
