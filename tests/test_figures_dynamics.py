@@ -64,7 +64,7 @@ def test_arrows_of_an_untrained_clex_are_those_of_its_prior():
 def test_the_trajectory_in_the_portrait_is_the_paths_own(learned):
     figure = figures.phase_portrait(learned, 11, max_factor=8.0, others=(learned.prior,))
     _, path, prior = figure.data
-    np.testing.assert_allclose(path.y[-1], float(learned.ratio(8.0)[11].log()), atol=1e-6)
+    np.testing.assert_allclose(path.y[-1], learned.ratio(8.0)[11].log().item(), atol=1e-6)
     np.testing.assert_allclose(prior.y[-1], float(learned.prior.ratio(8.0)[11].log()), atol=1e-12)
     assert figure.layout.xaxis.title.text == "factor t = length / window"
 
