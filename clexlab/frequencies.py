@@ -127,7 +127,8 @@ def phase_coverage(
     """Largest angle at `length` with the `scaled` frequencies ÷ largest angle of training: length·θ_j(t) / (window·θ_j).
 
     At most 1: every angle was met in training. Above 1 the angle is new, *if* training never went all the way round (pairs
-    from `critical_pair` on); a pair that did complete a turn has met every angle and only laps. See `meets_new_angles`.
+    from `critical_pair` on); a pair that did complete a turn has met the whole circle, up to the small gaps that whole distances
+    leave (lesson 02), and only laps. See `meets_new_angles`.
     """
     _check_length("window", window)
     _check_length("length", length)

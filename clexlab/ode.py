@@ -193,8 +193,6 @@ class BoundedField(nn.Module):
         return self.bound * self.down(self.up(inputs).tanh()).tanh()
 
 
-
-
 @torch.no_grad()
 def fill_normal(field: nn.Module, std: float, generator: torch.Generator) -> nn.Module:
     """Give the last layer normal weights of deviation `std`: a field that does something, without any training.
