@@ -1,0 +1,162 @@
+"""A path as plain JSON and back: what a saved model's config.json says about its scaling.
+
+    {"name": "yarn", "head_dim": 128, …, "ramp": {"kind": "IndexRamp", "slow": 1.0, "fast": 32.0}, …}
+
+A path is written under its `name`, every object it is made of (ramp, blend, field, step) under its class as `kind`, each with all of
+its options, so that a later change of a default cannot change a saved model. Weights are not part of it: they lie in the
+checkpoint. What clexlab does not know, a path or a field of your own, is written as {"own": class name}; only you can build it.
+"""
+
+import dataclasses
+import numbers
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from clexlab import ode, scaling
+
+_PARTS = (
+    scaling.TurnsRamp,
+    scaling.IndexRamp,
+    scaling.UnroundedIndexRamp,
+    scaling.FrequencyBlend,
+    scaling.WavelengthBlend,
+    ode.FixedStep,
+    ode.Tolerance,
+)
+_ACTS = {"silu": nn.SiLU, "tanh": nn.Tanh}
+_CLEX_OPTIONS = ("head_dim", "base", "window", "max_factor", "prior", "field", "solver", "step")
+_FIELD_OPTIONS = {"BoundedField": ("pairs", "hidden", "bound"), "OfficialField": ("head_dim", "base", "width", "act")}
+
+
+def describe(path: scaling.Path) -> dict[str, Any]:
+    """The path's class and every option, in what JSON can hold; `build` makes an equal path of it.
+
+    A path, ramp, field … of a class outside clexlab becomes {"own": class name}. Raises ValueError for what is no path.
+    """
+    if not isinstance(path, scaling.Path):
+        raise ValueError(f"scaling is {type(path).__name__}; pass a path of clexlab.scaling")
+    if type(path) not in scaling.SCALINGS:
+        return _own(path)
+    names = _CLEX_OPTIONS if isinstance(path, scaling.CLEX) else _options(type(path))
+    return {"name": path.name, **{name: _plain(getattr(path, name)) for name in names}}
+
+
+def build(spec: Mapping[str, Any]) -> scaling.Path:
+    """The path that `describe` wrote down; a field comes with fresh weights, to be loaded from the checkpoint.
+
+    Raises ValueError for an unknown name, for options that are missing, unknown or refused by the method, and for a class of
+    the user's own.
+    """
+    _check_known(spec)
+    if "name" not in spec:
+        raise ValueError(f"a scaling needs a name, one of {', '.join(s.name for s in scaling.SCALINGS)}; it was given {dict(spec)}")
+    method = scaling.by_name(spec["name"])
+    names = _CLEX_OPTIONS if method is scaling.CLEX else _options(method)
+    options = {name: _object(name, value) for name, value in _exactly(spec, "name", names).items()}
+    return _made(method, options)
+
+
+def _own(thing: object) -> dict[str, Any]:
+    return {"own": type(thing).__name__}
+
+
+def _options(kind: type) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(kind))
+
+
+def _plain(value: object) -> Any:
+    """One option as JSON: numbers as Python's, objects under their kind."""
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    if isinstance(value, numbers.Real):
+        return float(value)
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, scaling.Path):
+        return describe(value)
+    if isinstance(value, ode.Solver):
+        return value.name
+    if type(value) in _PARTS:
+        return {"kind": type(value).__name__, **{name: _plain(getattr(value, name)) for name in _options(type(value))}}
+    return _plain_field(value)
+
+
+def _plain_field(field: object) -> dict[str, Any]:
+    if type(field) is ode.BoundedField:
+        return {
+            "kind": "BoundedField",
+            "pairs": field.down.out_features,
+            "hidden": field.up.out_features,
+            "bound": float(field.bound),
+        }
+    act = next((name for name, kind in _ACTS.items() if type(getattr(field, "act", None)) is kind), None)
+    if type(field) is ode.OfficialField and act is not None:
+        width = field.ode_up_proj.shape[1] // field.head_dim
+        return {"kind": "OfficialField", "head_dim": int(field.head_dim), "base": float(field.base), "width": width, "act": act}
+    return _own(field)
+
+
+def _check_known(spec: object) -> None:
+    if not isinstance(spec, Mapping):
+        raise ValueError(f"a scaling is described by a dictionary; it was given {spec!r}")
+    if "own" in spec:
+        raise ValueError(
+            f"{spec['own']} is a class of your own, which a checkpoint cannot hold: build the scaling as you did before saving and"
+            " pass it, clexlab.load(path, scaling=…)"
+        )
+
+
+def _exactly(spec: Mapping[str, Any], key: str, names: tuple[str, ...]) -> dict[str, Any]:
+    """The options without the class; ValueError unless they are the class's own, all of them."""
+    given = {name: value for name, value in spec.items() if name != key}
+    missing, unknown = [name for name in names if name not in given], [name for name in given if name not in names]
+    if missing or unknown:
+        wrong = f"lacks {', '.join(missing)}" if missing else f"has unknown options {', '.join(map(str, unknown))}"
+        raise ValueError(f"the description of {spec[key]} {wrong}; clexlab writes {', '.join(names) or 'no options'}")
+    return given
+
+
+def _object(name: str, value: object) -> Any:
+    """One option as the object it describes."""
+    if name == "solver":
+        return _solver(value)
+    if name == "factors":
+        return tuple(value) if isinstance(value, list) else value
+    if name == "prior":
+        return build(value)
+    return _part(value) if isinstance(value, Mapping) else value
+
+
+def _solver(name: object) -> ode.Solver:
+    for solver in ode.SOLVERS:
+        if solver.name == name:
+            return solver
+    raise ValueError(f"no solver is named {name!r}; there are {', '.join(solver.name for solver in ode.SOLVERS)}")
+
+
+def _part(spec: Mapping[str, Any]) -> Any:
+    _check_known(spec)
+    kinds = {kind.__name__: kind for kind in _PARTS}
+    kind = str(spec.get("kind"))
+    if kind in kinds:
+        return _made(kinds[kind], _exactly(spec, "kind", _options(kinds[kind])))
+    if kind not in _FIELD_OPTIONS:
+        raise ValueError(f"no part of a scaling is of kind {kind!r}; there are {', '.join([*kinds, *_FIELD_OPTIONS])}")
+    options = _exactly(spec, "kind", _FIELD_OPTIONS[kind])
+    if kind == "OfficialField":
+        if options["act"] not in _ACTS:
+            raise ValueError(f"act is {options['act']!r}; an official field has one of {', '.join(_ACTS)}")
+        options["act"] = _ACTS[options["act"]]()
+    # Rebuilding a path must not move the user's random numbers.
+    with torch.random.fork_rng(devices=[]):
+        return _made(getattr(ode, kind), options)
+
+
+def _made(kind: Any, options: dict[str, Any]) -> Any:
+    try:
+        return kind(**options)
+    except (TypeError, OverflowError, AttributeError) as error:
+        raise ValueError(f"{kind.__name__} cannot be built from {options}: {error}") from error
