@@ -19,7 +19,8 @@ from clexlab.lessons import LESSONS, Lesson
 
 ROOT = Path(__file__).resolve().parent.parent
 LOWEST_PYTHON = (3, 11)
-TEST_ONLY = "test"
+# Extras without which every lesson runs, and what they are for.
+OPTIONAL = {"tune": "fine-tuning", "test": "the test suite"}
 GPU_SIGNS = ("/proc/driver/nvidia", "/dev/nvidia0")
 
 
@@ -56,18 +57,18 @@ def check_python(version: tuple[int, ...]) -> Finding:
 
 
 def check_packages(tested: dict[str, str]) -> list[Finding]:
-    """One finding per direct requirement of clexlab and its `lab` and `test` extras."""
+    """One finding per direct requirement of clexlab and its `lab`, `tune` and `test` extras."""
     return [
-        check_package(name, lowest, optional, installed_version(name), tested.get(name))
-        for name, lowest, optional in requirements()
+        check_package(name, lowest, only_for, installed_version(name), tested.get(name))
+        for name, lowest, only_for in requirements()
     ]
 
 
-def check_package(name: str, lowest: str, optional: bool, installed: str | None, tested: str | None) -> Finding:
-    """Compare one package with the lowest allowed and the tested version. `optional` ones never make a problem."""
-    level = "note" if optional else "problem"
+def check_package(name: str, lowest: str, only_for: str, installed: str | None, tested: str | None) -> Finding:
+    """Compare one package with the lowest allowed and the tested version. One that is `only_for` something is never a problem."""
+    level = "note" if only_for else "problem"
     wish = f"{name}=={tested}" if tested else f"{name}>={lowest}"
-    purpose = "; only the test suite needs it" if optional else ""
+    purpose = f"; only {only_for} needs it" if only_for else ""
     if installed is None:
         return Finding(level, name, f"not installed{purpose}", install_command(wish))
     if release(installed) < release(lowest):
@@ -125,14 +126,14 @@ def lesson_file(lesson: Lesson) -> Path | None:
     return next(iter(sorted((ROOT / "notebooks").glob(f"{lesson.number:02d}_*.ipynb"))), None)
 
 
-def requirements() -> list[tuple[str, str, bool]]:
-    """Direct requirements of the installed clexlab: name, lowest version, and whether only the tests need it."""
-    found = []
+def requirements() -> list[tuple[str, str, str]]:
+    """Direct requirements of the installed clexlab, each once: name, lowest version, and what alone needs it ("" = every lesson)."""
+    found = {}
     for line in metadata.requires("clexlab") or []:
         parts = re.match(r"([A-Za-z0-9._-]+)\s*>=\s*([0-9.]+)(?:.*extra == ['\"](\w+)['\"])?", line)
         if parts:
-            found.append((parts[1], parts[2], parts[3] == TEST_ONLY))
-    return found
+            found.setdefault(parts[1], (parts[1], parts[2], OPTIONAL.get(parts[3], "")))
+    return list(found.values())
 
 
 def tested_versions(root: Path = ROOT) -> dict[str, str]:

@@ -160,7 +160,7 @@ def test_the_doctor_looks_at_every_requirement_and_every_lesson():
     ],
 )
 def test_a_package_is_compared_with_the_lowest_and_the_tested_version(installed, tested, level, words):
-    finding = doctor.check_package("torch", "2.11", False, installed, tested)
+    finding = doctor.check_package("torch", "2.11", "", installed, tested)
     assert finding.level == level and words in finding.text
     assert bool(finding.fix) == (level != "ok")
     if level == "problem":
@@ -168,7 +168,14 @@ def test_a_package_is_compared_with_the_lowest_and_the_tested_version(installed,
 
 
 def test_a_package_of_the_test_suite_alone_is_never_a_problem():
-    assert doctor.check_package("pytest", "9", True, None, None).level == "note"
+    finding = doctor.check_package("pytest", "9", "the test suite", None, None)
+    assert finding.level == "note" and "only the test suite needs it" in finding.text
+
+
+def test_a_package_of_several_extras_is_listed_once_under_the_widest_use(monkeypatch):
+    lines = ["torch>=2.11", 'psutil>=6; extra == "lab"', *(f'peft>=0.18; extra == "{extra}"' for extra in ("tune", "test"))]
+    monkeypatch.setattr(doctor.metadata, "requires", lambda name: lines)
+    assert doctor.requirements() == [("torch", "2.11", ""), ("psutil", "6", ""), ("peft", "0.18", "fine-tuning")]
 
 
 def test_a_missing_package_makes_the_lessons_that_need_it_not_ready(monkeypatch):
@@ -218,5 +225,5 @@ def test_the_status_of_the_doctor_is_0_only_without_problems(monkeypatch, capsys
 
 def test_without_a_checkout_the_versions_are_compared_with_the_package_metadata(tmp_path):
     assert doctor.tested_versions(tmp_path) == {}
-    assert ("torch", "2.11", False) in doctor.requirements()
+    assert ("torch", "2.11", "") in doctor.requirements()
     assert json.dumps(doctor.requirements())  # plain values, no packaging objects
