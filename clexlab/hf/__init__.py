@@ -1,0 +1,33 @@
+"""Any RoPE model of transformers: extend it in one line, generate, save, load, export.
+
+`extend`, `extended`, `restore` put a path of `scaling` in the place of the model's frequencies; `caches` says what happens to
+cached keys, `schedules` which factor a length gets; `load` and `export` are the way to disk and back.
+"""
+
+from clexlab.hf import caches, schedules, spec
+from clexlab.hf.attach import extend, extended, geometry, restore, rotary_of, scaling_for, verify
+from clexlab.hf.caches import CACHES, Frozen, Refill, Rerotate
+from clexlab.hf.rotary import Rotary
+from clexlab.hf.schedules import SCHEDULES, Doubling, Exact, Whole
+
+__all__ = [
+    "CACHES",
+    "SCHEDULES",
+    "Doubling",
+    "Exact",
+    "Frozen",
+    "Refill",
+    "Rerotate",
+    "Rotary",
+    "Whole",
+    "caches",
+    "extend",
+    "extended",
+    "geometry",
+    "restore",
+    "rotary_of",
+    "scaling_for",
+    "schedules",
+    "spec",
+    "verify",
+]

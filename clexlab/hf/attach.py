@@ -1,0 +1,260 @@
+"""extend, extended, restore: put a path in the place of a model's rotary frequencies, verified, and take it out again.
+
+One seam for every architecture: the decoder's single `rotary_emb` module. No modelling code is copied and no class of
+transformers is changed; everything added hangs on the one model instance.
+"""
+
+import inspect
+import types
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from huggingface_hub.dataclasses import strict
+from torch import nn
+from transformers import PreTrainedConfig, PreTrainedModel
+
+from clexlab import frequencies
+from clexlab.frequencies import Geometry
+from clexlab.hf import caches, generation, schedules, spec
+from clexlab.hf.caches import CacheSemantics
+from clexlab.hf.rotary import Rotary
+from clexlab.hf.schedules import Schedule, Whole
+from clexlab.positions.base import Sampler
+from clexlab.scaling.base import Path
+
+# Plain transformers raises KeyError with the rope type it does not know: the type is the sentence that helps.
+ROPE_TYPE = "clexlab: this checkpoint's positions are not stock RoPE; load it with clexlab.load(path) (pip install clexlab)"
+FULL = "full_attention"
+# Angles are compared at these positions, in radians; float32 cosines of the same float32 product differ by rounding alone.
+PROBES, TOLERANCE = (0, 1, 2, 5, 17, 63), 1e-5
+
+
+def extend(
+    model: nn.Module,
+    scaling: Path,
+    *,
+    cache: str | type[CacheSemantics] = "frozen",
+    factor: float | None = None,
+    schedule: Schedule = Whole(),  # noqa: B008 - an immutable value
+    positions: Sampler | None = None,
+) -> nn.Module:
+    """Give `model` the angles of `scaling`, in place, and return it; `restore` undoes it exactly.
+
+    Any model of transformers with one `rotary_emb` and unscaled rotary frequencies. `factor` pins t; without it each row of an
+    uncached forward gets schedule(its tokens), and `cache` names what happens to cached keys: "frozen" (fixed for the planned
+    length, exact), "rerotate", "refill"; see `hf.caches`. `positions` draws training positions and factors, in train mode only.
+    In a model with several layer types only full attention follows the path: local layers never see a long distance.
+    Raises ValueError: no or several rotary modules, a model already scaled or extended, a geometry that is not the model's, an
+    unknown cache, a factor the path refuses, or angles that do not come out as the method's (the model is then left as it was).
+    """
+    decoder = _decoder(model)
+    found = geometry(model)
+    _check(found, scaling, factor, positions)
+    cache = caches.by_name(cache) if isinstance(cache, str) else cache
+    if cache not in caches.CACHES:
+        raise ValueError(f"cache is {cache!r}; pass one of {', '.join(repr(known.name) for known in caches.CACHES)}")
+    scaled = _scaled(decoder)
+    entry = {
+        "scaling": spec.describe(scaling),
+        "cache": cache.name,
+        "factor": factor,
+        "schedule": schedule.name,
+    }
+    rotary = Rotary(
+        decoder.rotary_emb,
+        decoder.config,
+        scaled,
+        scaling,
+        cache,
+        None if factor is None else scaling.check_single(factor),
+        schedule,
+        positions,
+        tuple(inspect.signature(decoder.forward).parameters),
+    )
+    rotary.train(decoder.training).to(next(decoder.rotary_emb.buffers()).device)
+    decoder.rotary_emb = rotary
+    handles = (
+        decoder.register_forward_pre_hook(rotary.before, with_kwargs=True),
+        decoder.register_forward_hook(rotary.after, with_kwargs=True),
+    )
+    rotary.undo = Undo(decoder.config, handles, entry)
+    for name, function in generation.hooks(_generator(model)).items():
+        setattr(_generator(model), name, types.MethodType(function, _generator(model)))
+    try:
+        verify(model)
+    except ValueError:
+        restore(model)
+        raise
+    return model
+
+
+class Undo:
+    """What `restore` needs: the hooks' handles and the config as it was. Writes the method into the config meanwhile."""
+
+    def __init__(self, config: PreTrainedConfig, handles: tuple, entry: dict) -> None:
+        self.handles, self.kind, self.rope_parameters = handles, type(config), config.rope_parameters
+        stock = config.rope_parameters
+        marked = {"rope_type": ROPE_TYPE, "clexlab": entry}
+        config.rope_parameters = {**stock, FULL: {**stock[FULL], **marked}} if FULL in stock else {**stock, **marked}
+        config.__class__ = _tolerant(self.kind)
+
+    def __call__(self, config: PreTrainedConfig) -> None:
+        for handle in self.handles:
+            handle.remove()
+        config.__class__, config.rope_parameters = self.kind, self.rope_parameters
+
+
+def restore(model: nn.Module) -> nn.Module:
+    """Undo `extend`: module, hooks, methods and config are those of before. ValueError if the model is not extended."""
+    rotary = rotary_of(model)
+    decoder = next(module for module in model.modules() if getattr(module, "rotary_emb", None) is rotary)
+    rotary.undo(decoder.config)
+    decoder.rotary_emb = rotary.original
+    host = _generator(model)
+    for name in generation.hooks(host):
+        host.__dict__.pop(name, None)
+    rotary.original.train(decoder.training)
+    return model
+
+
+@contextmanager
+def extended(
+    model: nn.Module,
+    scaling: Path,
+    *,
+    cache: str | type[CacheSemantics] = "frozen",
+    factor: float | None = None,
+    schedule: Schedule = Whole(),  # noqa: B008 - an immutable value
+    positions: Sampler | None = None,
+) -> Iterator[nn.Module]:
+    """`extend` for the length of a with-block; undone on exit, also after an error."""
+    extend(model, scaling, cache=cache, factor=factor, schedule=schedule, positions=positions)
+    try:
+        yield model
+    finally:
+        restore(model)
+
+
+def rotary_of(model: nn.Module) -> Rotary:
+    """The seam of an extended model; ValueError if it is not extended."""
+    found = [module for module in model.modules() if isinstance(module, Rotary)]
+    if len(found) != 1:
+        raise ValueError(f"this {type(model).__name__} is not extended; call clexlab.extend(model, scaling) first")
+    return found[0]
+
+
+def geometry(model: nn.Module) -> Geometry:
+    """The model's rotary dimension, base and window, read from the module that makes its angles.
+
+    `window` is `max_position_embeddings`, the largest length the config claims; a path may be built with the smaller length the
+    model was really trained at. ValueError for a model without plain rotary frequencies or one already scaled.
+    """
+    decoder = _decoder(model)
+    layer_type = (_scaled(decoder) or (None,))[0]
+    parameters = decoder.config.rope_parameters if layer_type is None else decoder.config.rope_parameters[layer_type]
+    kind = parameters.get("rope_type", "default")
+    if kind != "default":
+        raise ValueError(
+            f"this {type(model).__name__} is already scaled (rope_type {kind!r}); a path starts from plain RoPE: load the model with"
+            f" rope_parameters={{'rope_type': 'default', 'rope_theta': {parameters.get('rope_theta')}}}"
+        )
+    theta = getattr(decoder.rotary_emb, "inv_freq" if layer_type is None else f"{layer_type}_inv_freq", None)
+    base = parameters.get("rope_theta")
+    if theta is None or base is None or theta.ndim != 1:
+        raise ValueError(f"the rotary module {type(decoder.rotary_emb).__name__} keeps no list of frequencies; clexlab cannot replace it")
+    head_dim = 2 * len(theta)
+    if not torch.allclose(theta.float().cpu(), frequencies.inv_freq(head_dim, base), rtol=1e-2):
+        raise ValueError(f"the frequencies of {type(decoder.rotary_emb).__name__} are not base^(-2j/d) with base {base:g}, d {head_dim}")
+    return Geometry(
+        type(decoder).__name__, head_dim, float(base), int(decoder.config.max_position_embeddings), "the model's own config"
+    )
+
+
+def scaling_for(model: nn.Module, method: type[Path], *, window: int | None = None) -> Path:
+    """`method` with its published options on the model's geometry; `window` where the trained length is not the config's."""
+    found = geometry(model)
+    return method.default(head_dim=found.head_dim, base=found.base, window=found.window if window is None else window)
+
+
+@torch.no_grad()
+def verify(model: nn.Module) -> None:
+    """Ask the extended model's rotary module for angles and compare them with the path's own; ValueError if they differ.
+
+    cos and sin of p·θ(t) times A(t), at a few positions and at two factors, in either layout of the pairs.
+    """
+    rotary = rotary_of(model)
+    layer_type = rotary.scaled[0] if rotary.scaled else None
+    top = min(4.0, rotary.scaling.limit)
+    for factor in {1.0, top} if rotary.factor is None else {rotary.factor}:
+        wanted = rotary.at([factor])
+        device = wanted.theta.device
+        position_ids = torch.tensor([PROBES], device=device)
+        before, rotary.angles = rotary.angles, wanted
+        got = rotary(torch.zeros(1, device=device), position_ids, *(() if layer_type is None else (layer_type,)))
+        rotary.angles = before
+        angles = position_ids[0, :, None].double().cpu() * rotary.scaling.inv_freq(factor).double().cpu()
+        scale = rotary.scaling.attention_scale(factor)
+        if not all(_same(part, scale * function(angles)) for part, function in zip(got, (torch.cos, torch.sin), strict=True)):
+            raise ValueError(
+                f"{type(rotary.original).__name__} does not turn by the frequencies it is given; clexlab cannot extend this model"
+            )
+
+
+def _same(given: torch.Tensor, wanted: torch.Tensor) -> bool:
+    layouts = (torch.cat((wanted, wanted), -1), wanted.repeat_interleave(2, -1))
+    given = given[0].double().cpu()
+    return any(given.shape == layout.shape and bool((given - layout).abs().max() < TOLERANCE) for layout in layouts)
+
+
+def _decoder(model: nn.Module) -> nn.Module:
+    """The one module that owns a `rotary_emb`."""
+    if any(isinstance(module, Rotary) for module in model.modules()):
+        raise ValueError("this model is extended already; call clexlab.restore(model) first")
+    owners = [module for module in model.modules() if isinstance(getattr(module, "rotary_emb", None), nn.Module)]
+    name = type(model).__name__
+    if not owners:
+        raise ValueError(f"{name} has no rotary module (`rotary_emb`), so there are no frequencies to scale")
+    if len(owners) > 1:
+        raise ValueError(f"{name} has {len(owners)} rotary modules; clexlab extends models with exactly one")
+    config = getattr(owners[0], "config", None)
+    if getattr(config, "alibi", False):
+        raise ValueError(f"{name} uses ALiBi (config.alibi is true) and ignores its rotary module; nothing to scale")
+    if not isinstance(getattr(config, "rope_parameters", None), dict):
+        raise ValueError(f"{name} has no config.rope_parameters; clexlab extends models of transformers 5")
+    return owners[0]
+
+
+def _scaled(decoder: nn.Module) -> tuple[str, ...] | None:
+    """The layer types that follow the path: None for a model with one kind of angles, full attention in one with several."""
+    parameters = decoder.config.rope_parameters
+    if FULL in parameters:
+        return (FULL,)
+    nested = [key for key, value in parameters.items() if isinstance(value, dict) and key != "clexlab"]
+    if nested:
+        raise ValueError(f"rotary angles per layer type {nested}, none of them {FULL}; clexlab does not know which to scale")
+    return None
+
+
+def _generator(model: nn.Module) -> nn.Module:
+    """The outermost model of transformers: the one whose `generate` is called, inside any wrapper of peft or DDP."""
+    return next((module for module in model.modules() if isinstance(module, PreTrainedModel)), model)
+
+
+def _check(found: Geometry, scaling: Path, factor: float | None, positions: Sampler | None) -> None:
+    if not isinstance(scaling, Path):
+        raise ValueError(f"scaling is {scaling!r}; pass a path of clexlab.scaling, for example hf.scaling_for(model, scaling.YaRN)")
+    if (scaling.head_dim, scaling.base) != (found.head_dim, found.base):
+        raise ValueError(
+            f"scaling is built for head_dim {scaling.head_dim}, base {scaling.base:g}; {found.name} turns {found.head_dim} with base"
+            f" {found.base:g}: use hf.scaling_for(model, {type(scaling).__name__})"
+        )
+    if factor is not None:
+        scaling.check_single(factor)
+        if positions is not None:
+            raise ValueError("factor and positions are both given; a sampler draws the factor of every training step itself")
+
+
+def _tolerant(kind: type[PreTrainedConfig]) -> type[PreTrainedConfig]:
+    """The config's class with rope validation left to clexlab: stock validators warn of an unknown type or refuse it (Phi-3)."""
+    return strict(type(kind.__name__, (kind,), {"validate_rope": lambda self: None, "__module__": kind.__module__}))

@@ -1,0 +1,219 @@
+"""What happens to keys in the cache when the factor changes: three named semantics, chosen in `extend`.
+
+A cached key was turned by p·θ(t_old); the query that meets it is turned by p·θ(t_new). Their score is wrong unless both
+turns use one t. And in layer 2 and above the key itself was computed from hidden states under t_old, which no turning of
+keys repairs: only `Frozen` and `Refill` equal an uncached run in a deep model.
+"""
+
+import abc
+import math
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from clexlab.hf.rotary import Angles, Rotary
+
+_KEY = "_clexlab_state"
+
+
+@dataclass(frozen=True)
+class State:
+    """Under which factors the keys of one cache were turned. Lives on the cache object itself, so it cannot outlast it.
+
+    `slots` is the cache length up to which `factors` were planned.
+    """
+
+    factors: tuple[float, ...]
+    angles: "Angles"
+    slots: int
+
+    @staticmethod
+    def of(cache: object) -> "State | None":
+        return getattr(cache, _KEY, None)
+
+    def attach(self, cache: object) -> None:
+        setattr(cache, _KEY, self)
+
+
+class CacheSemantics(abc.ABC):
+    """One way to treat cached keys: `step` returns the angles of this forward and the state to leave on the cache.
+
+    `lengths` counts the tokens of each row, `new` and `cached` the places this forward adds to and finds in the cache.
+    """
+
+    name: ClassVar[str]
+
+    @staticmethod
+    @abc.abstractmethod
+    def step(
+        rotary: "Rotary",
+        decoder: nn.Module,
+        cache: Any,
+        state: State | None,
+        lengths: list[int],
+        new: int,
+        cached: int,
+        position_ids: Tensor | None,
+    ) -> tuple["Angles", State]: ...
+
+
+class Frozen(CacheSemantics):
+    """The factor is fixed when the cache starts, for the planned total length. Exact at any depth; costs nothing per token.
+
+    `generate` plans prompt + new tokens by itself. A hand-written loop gets the factor of its first call; text beyond that is
+    refused: plan ahead with `extend(..., factor=...)`. The only semantics under which assisted decoding is exact.
+    """
+
+    name = "frozen"
+
+    @staticmethod
+    def step(rotary, decoder, cache, state, lengths, new, cached, position_ids):  # noqa: ANN001, ANN205 - typed in the base class
+        if state is None:
+            # Rows grow together, so each will have its own tokens plus what is still to come.
+            to_come = max(0, rotary.planned - cached - new) if rotary.planned is not None else 0
+            return _begin(rotary, [length + to_come for length in lengths], cached + new + to_come)
+        wanted = max(cached + new, rotary.planned or 0)
+        if wanted > state.slots:
+            raise ValueError(
+                f"{wanted} tokens, but the factor of this cache was fixed for {state.slots}; pin one for the whole text with"
+                " clexlab.extend(model, scaling, factor=...), or let generate() plan it, or use cache='rerotate'"
+            )
+        return state.angles, state
+
+
+class Rerotate(CacheSemantics):
+    """The factor follows the length; at a change cached keys are turned on by p·(θ_new - θ_old) and scaled by A_new/A_old.
+
+    Equal to the official CLEX cache, which keeps keys un-rotated and turns all of them at every step, at the price of static
+    RoPE. *Not* an uncached run beyond one layer: deeper keys come from hidden states of the old factor (lesson 07 measures it).
+    """
+
+    name = "rerotate"
+
+    @staticmethod
+    def step(rotary, decoder, cache, state, lengths, new, cached, position_ids):  # noqa: ANN001, ANN205 - typed in the base class
+        factors = tuple(rotary.factor_for(length) for length in lengths)
+        if state is not None and factors == state.factors:
+            return state.angles, state
+        angles, fresh = _begin(rotary, lengths, cached + new)
+        if state is not None:
+            turn_keys(rotary, decoder, cache, state, fresh, cached, position_ids)
+        return angles, fresh
+
+
+class Refill(CacheSemantics):
+    """The factor follows the length; at a change `generate` sends the whole text again. Exact at any depth, and costs a prefill.
+
+    Only `generate` knows the earlier tokens: a hand-written loop is refused at the first change of factor.
+    """
+
+    name = "refill"
+
+    @staticmethod
+    def step(rotary, decoder, cache, state, lengths, new, cached, position_ids):  # noqa: ANN001, ANN205 - typed in the base class
+        factors = tuple(rotary.factor_for(length) for length in lengths)
+        if state is not None and factors != state.factors:
+            raise ValueError(
+                f"the factor changes from {_show(state.factors)} to {_show(factors)} and cache='refill' must see the whole text again:"
+                " use generate(), or call the model without a cache, or choose cache='frozen'"
+            )
+        return (state.angles, state) if state is not None else _begin(rotary, lengths, cached + new)
+
+
+CACHES = (Frozen, Rerotate, Refill)
+
+
+def by_name(name: str) -> type[CacheSemantics]:
+    """A cache semantics by its name; ValueError lists the names."""
+    for cache in CACHES:
+        if cache.name == name:
+            return cache
+    raise ValueError(f"no cache semantics is named {name!r}; there are {', '.join(cache.name for cache in CACHES)}")
+
+
+def _begin(rotary: "Rotary", lengths: list[int], slots: int) -> tuple["Angles", State]:
+    """Factors for rows of these lengths. The state also says how far they reach, counted in slots of the cache."""
+    factors = tuple(rotary.factor_for(length) for length in lengths)
+    angles = rotary.at(factors)
+    if rotary.factor is not None:
+        return angles, State(factors, angles, sys.maxsize)
+    spare = min(math.floor(factor * rotary.scaling.window + 1e-6) - length for factor, length in zip(factors, lengths, strict=True))
+    return angles, State(factors, angles, slots + max(0, spare))
+
+
+def turn_keys(
+    rotary: "Rotary", decoder: nn.Module, cache: Any, old: State, new: State, cached: int, position_ids: Tensor | None
+) -> None:
+    """Turn every cached key of a scaled layer from the old factor's angle to the new one's, in place, in float32.
+
+    R(p θ_new) k = R(p (θ_new - θ_old)) R(p θ_old) k. The model's own `apply_rotary_pos_emb` does it, so the layout is right.
+    """
+    apply = getattr(sys.modules[type(decoder).__module__], "apply_rotary_pos_emb", None)
+    if apply is None:
+        raise ValueError(f"{type(decoder).__name__} has no apply_rotary_pos_emb beside it; use cache='frozen' or 'refill'")
+    rows, layer_type = len(old.factors), rotary.scaled[0] if rotary.scaled else None
+    if len(new.factors) != rows:
+        raise ValueError(f"the cache holds {rows} rows and the input {len(new.factors)}; give both the same batch")
+    for layer in _scaled_layers(rotary, decoder, cache):
+        held = layer.keys.shape[-2] if layer.keys.shape[-2] < cached else cached
+        first = position_ids[:, :1].expand(rows, 1) if position_ids is not None else torch.full((rows, 1), cached)
+        positions = first.to(layer.keys.device) - torch.arange(held, 0, -1, device=layer.keys.device)
+        for factors in sorted(set(zip(old.factors, new.factors, strict=True))):
+            if factors[0] == factors[1]:
+                continue
+            chosen = [row for row, pair in enumerate(zip(old.factors, new.factors, strict=True)) if pair == factors]
+            _turn_rows(rotary, apply, layer.keys, chosen, held, positions[chosen], old, new, layer_type)
+
+
+def _turn_rows(rotary, apply, keys, rows, held, positions, old, new, layer_type) -> None:  # noqa: ANN001 - see turn_keys
+    theta_old, scale_old = _line(old.angles, rows[0])
+    theta_new, scale_new = _line(new.angles, rows[0])
+    width = 2 * theta_new.shape[-1]
+    part = keys[rows, :, :held, :width].float()
+    delta = (theta_new.double() - theta_old.double()).detach().float().to(keys.device)
+    cos, sin = rotary.turn(part, positions, delta, scale_new / scale_old, layer_type)
+    keys[rows, :, :held, :width] = apply(part, part, cos, sin)[1].to(keys.dtype)
+
+
+def _line(angles: "Angles", row: int) -> tuple[Tensor, float]:
+    line = 0 if angles.line is None else angles.line[row]
+    return angles.theta[line], angles.scales[line]
+
+
+def _scaled_layers(rotary: "Rotary", decoder: nn.Module, cache: Any) -> list[Any]:
+    """Layers whose keys follow the path and whose keys we can reach; ValueError for stores that keep them in another form."""
+    from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer, StaticLayer
+
+    layers = [layer for index, layer in enumerate(cache.layers) if rotary.scaled is None or _layer_type(decoder, index) in rotary.scaled]
+    for layer in layers:
+        if type(layer) not in (DynamicLayer, DynamicSlidingWindowLayer, StaticLayer):
+            raise ValueError(
+                f"cached keys in a {type(layer).__name__} cannot be turned; use a dynamic or static cache, or cache='frozen'"
+            )
+    return [layer for layer in layers if layer.is_initialized]
+
+
+def _layer_type(decoder: nn.Module, index: int) -> str:
+    return decoder.config.layer_types[index]
+
+
+def empty(cache: Any) -> None:
+    """Forget every key and the state with them, whatever the cache class keeps after `reset`."""
+    cache.reset()
+    for layer in cache.layers:
+        # Some versions keep the length of a dynamic layer after reset; without keys there is none.
+        if getattr(layer, "keys", None) is not None and getattr(layer, "max_cache_len", None) is None:
+            layer.keys = layer.values = None
+            layer.is_initialized = False
+    setattr(cache, _KEY, None)
+
+
+def _show(factors: tuple[float, ...]) -> str:
+    return ", ".join(f"{factor:g}" for factor in sorted(set(factors)))
+
+
+__all__ = ["CACHES", "CacheSemantics", "Frozen", "Refill", "Rerotate", "State", "by_name", "empty", "turn_keys"]

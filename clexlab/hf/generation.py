@@ -1,0 +1,98 @@
+"""What `generate` has to know: the planned total length, and when to send the whole text again.
+
+Two methods of the model instance are replaced while it is extended; the class stays as it is, `restore` removes both.
+"""
+
+import functools
+import inspect
+from typing import Any
+
+from torch import nn
+from transformers.generation.configuration_utils import GenerationMode
+
+from clexlab.hf import caches
+from clexlab.hf.caches import State
+
+
+def hooks(model: nn.Module) -> dict[str, Any]:
+    """The instance attributes an extended model carries, as plain functions of `self`, by name."""
+    if not hasattr(model, "_prepare_cache_for_generation"):
+        return {}
+    kind = type(model)
+    return {
+        "generate": _generate(kind),
+        "_prepare_cache_for_generation": _plan(kind),
+        "prepare_inputs_for_generation": _refill(kind),
+    }
+
+
+def _rotary(model: nn.Module) -> Any:
+    from clexlab.hf.attach import rotary_of
+
+    return rotary_of(model)
+
+
+def _generate(kind: type) -> Any:
+    """generate() whose plan ends with it, also when it fails."""
+
+    @functools.wraps(kind.generate)
+    def generate(self, *args, **kwargs):  # noqa: ANN001, ANN002, ANN003, ANN202 - the signature is transformers' own
+        rotary = _rotary(self)
+        before, rotary.planned = rotary.planned, None
+        try:
+            return kind.generate(self, *args, **kwargs)
+        finally:
+            rotary.planned = before
+
+    return generate
+
+
+def _plan(kind: type) -> Any:
+    """The step of generate() at which the total length is known; runs with and without a cache."""
+    original = kind._prepare_cache_for_generation
+    signature = inspect.signature(original)
+
+    @functools.wraps(original)
+    def plan(self, *args, **kwargs):  # noqa: ANN001, ANN002, ANN003, ANN202 - the signature is transformers' own
+        given = signature.bind(self, *args, **kwargs).arguments
+        rotary = _rotary(self)
+        if given["generation_mode"] == GenerationMode.ASSISTED_GENERATION and rotary.cache is not caches.Frozen:
+            raise ValueError(
+                f"assisted decoding is exact only with cache='frozen', this model is extended with {rotary.cache.name!r}: the last"
+                " guessed token would set the factor of the first; restore the model and extend it with cache='frozen'"
+            )
+        # transformers counts the cache's places: all tokens but the last.
+        rotary.planned = given["max_cache_length"] + 1
+        return original(self, *args, **kwargs)
+
+    return plan
+
+
+def _refill(kind: type) -> Any:
+    """Before each step: where the factor is about to change under `refill`, empty the cache and send everything again."""
+    original = kind.prepare_inputs_for_generation
+
+    @functools.wraps(original)
+    def prepare(self, input_ids, next_sequence_length=None, past_key_values=None, attention_mask=None, **kwargs):  # noqa: ANN001, ANN003, ANN202
+        rotary = _rotary(self)
+        state = State.of(past_key_values)
+        if rotary.cache is caches.Refill and state is not None and past_key_values.get_seq_length():
+            counts = attention_mask.sum(-1).tolist() if attention_mask is not None else [input_ids.shape[1]] * input_ids.shape[0]
+            if tuple(rotary.factor_for(count) for count in counts) != state.factors:
+                if input_ids.shape[1] <= int(past_key_values.get_seq_length()):
+                    raise ValueError(
+                        f"the cache holds {int(past_key_values.get_seq_length())} tokens and generate() was given {input_ids.shape[1]}:"
+                        " cache='refill' needs every token as input_ids, not as inputs_embeds or a cache alone"
+                    )
+                caches.empty(past_key_values)
+                next_sequence_length = None
+        return original(
+            self,
+            input_ids,
+            next_sequence_length=next_sequence_length,
+            past_key_values=past_key_values,
+            attention_mask=attention_mask,
+            **kwargs,
+        )
+
+    return prepare

@@ -1,0 +1,223 @@
+"""The one seam: a module in the place of a decoder's `rotary_emb` that hands the method's angles to every layer.
+
+    cos, sin = A(t)·cos(p θ(t)), A(t)·sin(p θ(t))
+
+How the two are laid out (half-split, interleaved, partial, one pair per layer type) stays the model's own business: the
+stock forward is called, unwrapped of its `no_grad`, on a stand-in that carries our frequencies. *Which* factor each row
+gets is decided in a hook before the decoder runs, where cache, mask and positions are all in sight.
+"""
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformers import Cache
+
+from clexlab.hf.caches import CacheSemantics, State
+from clexlab.hf.schedules import Schedule
+from clexlab.positions.base import Sampler
+from clexlab.scaling.base import Path
+
+
+@dataclass(frozen=True)
+class Angles:
+    """Frequencies of one forward: one line of `theta` and one temperature per distinct factor; `line` says which row has which.
+
+    `line` is None where all rows share the first. `positions` replaces the model's own position ids, in training only.
+    """
+
+    theta: Float[Tensor, "lines pairs"]
+    scales: tuple[float, ...]
+    line: tuple[int, ...] | None = None
+    positions: Tensor | None = None
+
+
+class StandIn:
+    """What the stock rotary forward reads of `self`: frequencies, temperature, config. A plain class, so that dynamo can trace it."""
+
+    def __init__(self, theta: Tensor, scale: float, config: object, layer_type: str | None) -> None:
+        prefix = "" if layer_type is None else f"{layer_type}_"
+        self.config = config
+        setattr(self, f"{prefix}inv_freq", theta)
+        setattr(self, f"{prefix}attention_scaling", scale)
+
+
+class Rotary(nn.Module):
+    """The method's angles in the model's layout. Built by `extend`, read through `rotary_of`.
+
+    `scaling` the path, `cache` its cache semantics, `factor` a pinned factor or None, `schedule` the rule else, `positions` a
+    sampler of training positions or None, `original` the module it replaces, `scaled` the layer types that follow the path (None:
+    the model has one kind), `arguments` the names of the decoder's arguments in order. `planned` is the total length while
+    `generate` runs. Sources: transformers 5.23 rotary forwards.
+    """
+
+    def __init__(
+        self,
+        original: nn.Module,
+        config: object,
+        scaled: tuple[str, ...] | None,
+        scaling: Path,
+        cache: type[CacheSemantics],
+        factor: float | None,
+        schedule: Schedule,
+        positions: Sampler | None,
+        arguments: tuple[str, ...],
+    ) -> None:
+        super().__init__()
+        self.original, self.scaling = original, scaling
+        self.config, self.scaled = config, scaled
+        self.cache, self.factor, self.schedule, self.positions = cache, factor, schedule, positions
+        self.arguments = arguments
+        self.planned: int | None = None
+        # Of the forward that is running: its angles, and the state for a cache the decoder makes itself.
+        self.angles: Angles | None = None
+        self.state: State | None = None
+        # A closed form at a pinned factor is a constant; nothing else is ever kept in the module.
+        self.constant = self.at([factor]) if factor is not None and not isinstance(scaling, nn.Module) else None
+        # Without this mark a later `initialize_weights` of the model would draw the field anew.
+        for module in self.modules():
+            module._is_hf_initialized = True
+
+    def forward(self, x: Tensor, position_ids: Tensor, layer_type: str | None = None) -> tuple[Tensor, Tensor]:
+        """cos and sin for every layer (of one type), in the dtype of `x`, computed in float32."""
+        if self.scaled is not None and layer_type not in self.scaled:
+            return self.original(x, position_ids, layer_type)
+        angles = self.angles if self.angles is not None else self.constant
+        if angles is None:
+            raise ValueError(
+                "the rotary module was called outside its decoder's forward, where no factor is chosen;"
+                " call the model, or pin one: clexlab.extend(model, scaling, factor=...)"
+            )
+        if angles.positions is not None:
+            position_ids = angles.positions.to(x.device)[None]
+        if angles.line is None:
+            return self.turn(x, position_ids, angles.theta[0], angles.scales[0], layer_type)
+        return self._by_row(x, position_ids, angles, layer_type)
+
+    def _by_row(self, x: Tensor, position_ids: Tensor, angles: Angles, layer_type: str | None) -> tuple[Tensor, Tensor]:
+        """Each row with the frequencies of its own factor: one call per distinct factor, then back into the rows' order."""
+        rows = [[row for row, line in enumerate(angles.line) if line == wanted] for wanted in range(len(angles.scales))]
+        position_ids = position_ids.expand(len(angles.line), -1)
+        parts = [
+            self.turn(x, position_ids[rows[line]], angles.theta[line], scale, layer_type) for line, scale in enumerate(angles.scales)
+        ]
+        order = torch.tensor([row for group in rows for row in group], device=position_ids.device).argsort()
+        cos, sin = (torch.cat([part[which] for part in parts])[order] for which in (0, 1))
+        return cos, sin
+
+    def turn(self, x: Tensor, position_ids: Tensor, theta: Tensor, scale: float, layer_type: str | None) -> tuple[Tensor, Tensor]:
+        """The stock layout of scale·cos(p θ), scale·sin(p θ); differentiable in θ."""
+        # The stock forward is under no_grad and may swap frequencies by length; neither belongs to the layout.
+        stock = inspect.unwrap(type(self.original).forward)
+        stand_in = StandIn(theta, scale, self.config, layer_type)
+        return stock(stand_in, x, position_ids, *(() if layer_type is None else (layer_type,)))
+
+    @torch.compiler.disable
+    def at(self, factors: Sequence[float], positions: Tensor | None = None) -> Angles:
+        """Angles for one factor per row: the path is asked once for all distinct factors, in float32 whatever autocast says."""
+        distinct = sorted(set(factors))
+        grid = torch.tensor(distinct, dtype=torch.float64)
+        with torch.autocast(self.scaling.device_for(1.0).type, enabled=False):
+            theta = self.scaling.inv_freq(grid)
+        line = None if len(distinct) == 1 else tuple(distinct.index(factor) for factor in factors)
+        device = next(self.original.buffers()).device
+        return Angles(theta.to(device), tuple(self.scaling.attention_scale(factor) for factor in distinct), line, positions)
+
+    def before(self, decoder: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]] | None:
+        """Hook before the decoder's forward: choose this forward's angles, turn cached keys if the semantics say so."""
+        given = {**dict(zip(self.arguments, args, strict=False)), **kwargs}
+        lone = given.get("position_ids") is not None and given.get("attention_mask") is None and given.get("past_key_values") is None
+        mask = full_mask_for_rising(given["position_ids"], _inputs(given)) if lone else None
+        if self.constant is None:
+            self.choose(decoder, given)
+        return None if mask is None else ((), {**given, "attention_mask": mask})
+
+    def after(self, decoder: nn.Module, args: tuple, kwargs: dict[str, Any], output: object) -> None:
+        """Hook after the forward: a cache that the decoder made itself learns under which factors it was filled."""
+        if self.constant is not None:
+            return
+        state, self.state, self.angles = self.state, None, None
+        made = output if isinstance(output, tuple) else (getattr(output, "past_key_values", None),)
+        for cache in made:
+            if isinstance(cache, Cache) and state is not None:
+                state.attach(cache)
+
+    @torch.compiler.disable
+    def choose(self, decoder: nn.Module, given: dict[str, Any]) -> None:
+        """Set the angles of this forward from the length of each row, or in training from the sampler."""
+        cache, inputs = given.get("past_key_values"), _inputs(given)
+        new, cached = inputs.shape[1], 0 if cache is None else int(cache.get_seq_length())
+        if self.training and self.positions is not None and not cached:
+            draw = self.positions.draw(new, torch.default_generator)
+            self.angles = self.at([draw.factor], draw.positions)
+            return
+        state = State.of(cache) if cached else None
+        if cached and state is None:
+            raise ValueError(
+                f"the cache holds {cached} keys but not the factor they were turned with: it was filled before clexlab.extend,"
+                " or by another model; start with an empty cache"
+            )
+        lengths = token_counts(given, inputs.shape[0], new, cached)
+        self.angles, self.state = self.cache.step(self, decoder, cache, state, lengths, new, cached, given.get("position_ids"))
+        if cache is not None:
+            self.state.attach(cache)
+
+    def factor_for(self, length: float) -> float:
+        """The factor a row of `length` tokens gets: the pinned one, else the schedule's."""
+        return self.factor if self.factor is not None else self.schedule.factor(self.scaling, length)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> nn.Module:
+        """Follow the model to its device, never to half precision: θ and the field stay in the precision they have."""
+
+        def move(tensor: Tensor) -> Tensor:
+            moved = fn(tensor.new_empty(0))
+            return tensor.to(moved.device) if moved.is_floating_point() and moved.dtype != tensor.dtype else fn(tensor)
+
+        super()._apply(move, recurse)
+        if self.constant is not None:
+            theta = self.constant.theta
+            self.constant = Angles(move(theta), self.constant.scales)
+        return self
+
+    def extra_repr(self) -> str:
+        pinned = f"factor={self.factor:g}" if self.factor is not None else f"schedule={self.schedule.name}"
+        path = "" if isinstance(self.scaling, nn.Module) else f"scaling={self.scaling!r}, "
+        return f"{path}cache={self.cache.name}, {pinned}"
+
+
+def token_counts(given: dict[str, Any], batch: int, new: int, cached: int) -> list[int]:
+    """How many tokens each row spans, cached ones included, without padding.
+
+    The last real position + 1 where position ids are given (`generate` always does), else the count of the 2-D mask, else all.
+    """
+    mask, position_ids = given.get("attention_mask"), given.get("position_ids")
+    mask = mask if isinstance(mask, Tensor) and mask.ndim == 2 and mask.shape[1] >= new else None
+    if position_ids is not None:
+        last = position_ids.expand(batch, -1)
+        if mask is not None and not cached + new > mask.shape[1]:
+            last = last.masked_fill(mask[:, cached : cached + new].to(last.device) == 0, 0)
+        return [max(1, int(count)) for count in (last.amax(-1) + 1).tolist()]
+    if mask is not None and mask.shape[1] == cached + new:
+        return [max(1, int(count)) for count in (mask != 0).sum(-1).tolist()]
+    return [cached + new] * batch
+
+
+@torch.compiler.disable
+def full_mask_for_rising(position_ids: Tensor, inputs: Tensor) -> Tensor | None:
+    """A mask of ones where positions rise by jumps, None where they are contiguous or fall.
+
+    Without a mask and a cache transformers takes every jump in the position ids for the start of another packed text and cuts
+    attention there. Texts that really are packed restart, that is fall; those are left alone.
+    """
+    steps = position_ids.diff(dim=-1)
+    if not (bool((steps != 1).any()) and bool((steps > 0).all())):
+        return None
+    return torch.ones(inputs.shape[:2], dtype=torch.long, device=inputs.device)
+
+
+def _inputs(given: dict[str, Any]) -> Tensor:
+    return given["inputs_embeds"] if given.get("input_ids") is None else given["input_ids"]
