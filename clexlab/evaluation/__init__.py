@@ -1,0 +1,30 @@
+"""Loss by length under one protocol: the same target tokens at 1, 2, 4, 8, 16 times the window, for one or several methods.
+
+`sample` turns documents into tokens, `loss_by_length` measures a model as it is, `compare` measures methods on one model with
+the untouched model beside them; `table` prints them and `record` keeps them.
+"""
+
+from clexlab.evaluation.lengths import FACTORS, LengthLoss, LossByLength, Progress, check_lengths, loss_by_length, scale_at
+from clexlab.evaluation.methods import UNTOUCHED, Measurement, check_paths, compare, label, record, table
+from clexlab.evaluation.texts import Sample, check_tokenizer, sample, start_token
+
+__all__ = [
+    "FACTORS",
+    "UNTOUCHED",
+    "LengthLoss",
+    "LossByLength",
+    "Measurement",
+    "Progress",
+    "Sample",
+    "check_lengths",
+    "check_paths",
+    "check_tokenizer",
+    "compare",
+    "label",
+    "loss_by_length",
+    "record",
+    "sample",
+    "scale_at",
+    "start_token",
+    "table",
+]

@@ -1,0 +1,252 @@
+"""How well a model predicts at 1, 2, 4, 8, 16 times its window, measured on the *same target tokens* at every length.
+
+    a document   x_0 … x_N,  N = window · largest factor; longer ones are cut after x_N, shorter ones counted and left out
+    length ℓ     the model reads x_{N-ℓ} … x_{N-1} and predicts x_{N-ℓ+1} … x_N
+    last         loss of the last window/4 targets, x_{N-window/4+1} … x_N: the same tokens at every length
+    whole        loss of all ℓ targets: other tokens at every length, so it compares methods, not lengths
+
+At factor 1 the model sees the last `window` tokens alone. For these targets that *is* truncation, and a sliding window moved
+on by a quarter: the baseline that every longer text has to beat. Loss is in nats per token, computed in float32.
+"""
+
+import functools
+import inspect
+import math
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from clexlab import frequencies, hf
+
+FACTORS = (1.0, 2.0, 4.0, 8.0, 16.0)
+# Called with the tokens read so far and in all.
+Progress = Callable[[int, int], None]
+# Logits held at once: 64 MB in float32, whatever vocabulary and length are.
+LOGITS = 2**24
+
+
+@dataclass(frozen=True, kw_only=True)
+class LengthLoss:
+    """Loss in nats per token at one length. `scale` is the factor t that the model's own rule gave this length (1: not extended)."""
+
+    factor: float
+    length: int
+    scale: float
+    last_by_document: tuple[float, ...]
+    whole_by_document: tuple[float, ...]
+
+    @property
+    def last(self) -> float:
+        """Mean loss of the last window/4 targets."""
+        return statistics.fmean(self.last_by_document)
+
+    @property
+    def whole(self) -> float:
+        """Mean loss of all targets."""
+        return statistics.fmean(self.whole_by_document)
+
+    @property
+    def last_error(self) -> float:
+        """Standard error of `last` over documents; 0 for a single document, which says nothing about others."""
+        values = self.last_by_document
+        return statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossByLength:
+    """One row a length, shortest first. `too_short` documents were left out, the others serve every length."""
+
+    window: int
+    rows: tuple[LengthLoss, ...]
+    too_short: int
+
+    @property
+    def documents(self) -> int:
+        return len(self.rows[0].last_by_document)
+
+    @property
+    def last_targets(self) -> int:
+        """Tokens in the mean `last`, the same at every length."""
+        return self.documents * (self.window // 4)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens the model read."""
+        return self.documents * sum(row.length for row in self.rows)
+
+    def at(self, factor: float) -> LengthLoss:
+        """The row of a factor; ValueError lists the measured ones."""
+        for row in self.rows:
+            if row.factor == factor:
+                return row
+        raise ValueError(f"factor {factor:g} was not measured; there are {', '.join(f'{row.factor:g}' for row in self.rows)}")
+
+
+def loss_by_length(
+    model: nn.Module,
+    tokens: Sequence[Int[Tensor, "_"]],
+    window: int,
+    factors: Sequence[float] = FACTORS,
+    *,
+    batch: int = 4,
+    start: int | None = None,
+    progress: Progress | None = None,
+) -> LossByLength:
+    """The loss of a causal language model of transformers, plain or extended, at `factors` times the window.
+
+    `tokens` are documents. Each length gets its factor through the model's own rule (`hf.rotary_of(model).factor_for`). `start`, if
+    given, takes the place of the first token that is read, for models that want their texts to begin with one. The model is put into
+    eval mode for the measurement and back. Raises ValueError where no document has window · largest factor + 1 tokens, a factor is
+    below 1, repeated, beyond the model's limit or no whole number of tokens, a token is outside the vocabulary, or a loss is not finite.
+    """
+    lengths = check_lengths(window, factors)
+    if not frequencies.is_whole(batch) or batch < 1:
+        raise ValueError(f"batch is {batch!r}; it must be a whole number of texts, at least 1")
+    scales = {length: scale_at(model, length) for length in lengths}
+    texts = _cut(tokens, max(lengths))
+    _check_tokens(model, texts, start)
+    total, read, rows = len(texts) * sum(lengths), 0, []
+    with _measuring(model):
+        for length, factor in lengths.items():
+            losses = []
+            for part in texts[:, -length - 1 :].split(batch):
+                losses.append(_losses(model, part, start))
+                read += len(part) * length
+                if progress is not None:
+                    progress(read, total)
+            rows.append(_row(factor, length, scales[length], torch.cat(losses), window // 4))
+    return LossByLength(window=window, rows=tuple(rows), too_short=len(tokens) - len(texts))
+
+
+def check_lengths(window: int, factors: Sequence[float]) -> dict[int, float]:
+    """Lengths in tokens, shortest first, and the factor of each; ValueError for what is no factor or no whole number of tokens."""
+    if not frequencies.is_whole(window) or window < 4:
+        raise ValueError(f"window is {window!r}; it must be a whole number of tokens, at least 4: a quarter of it is measured")
+    lengths = {}
+    for factor in factors:
+        if not frequencies.is_finite(factor) or factor < 1:
+            raise ValueError(f"factor is {factor!r}; factors are length / window, finite and at least 1")
+        length = round(factor * window)
+        if abs(length - factor * window) > 1e-6 * window:
+            raise ValueError(f"factor {factor:g} of a window of {window} is {factor * window:g}, no whole number of tokens")
+        if length in lengths:
+            raise ValueError(f"factor {factor:g} is given twice")
+        lengths[length] = float(factor)
+    if not lengths:
+        raise ValueError("factors is empty; give for example (1, 2, 4, 8)")
+    return dict(sorted(lengths.items()))
+
+
+def scale_at(model: nn.Module, length: int) -> float:
+    """The factor t that the model gives an uncached text of `length` tokens: its own rule if it is extended, else 1."""
+    try:
+        rotary = hf.rotary_of(model)
+    except ValueError:
+        return 1.0
+    return float(rotary.factor_for(length))
+
+
+def _cut(tokens: Sequence[Int[Tensor, "_"]], longest: int) -> Int[Tensor, "documents span"]:
+    long_enough = [document[: longest + 1] for document in tokens if len(document) > longest]
+    if not long_enough:
+        best = max((len(document) for document in tokens), default=0)
+        raise ValueError(
+            f"no document is long enough: the longest of {len(tokens)} has {best} tokens, the largest factor needs {longest + 1};"
+            " measure smaller factors, a smaller window or longer texts"
+        )
+    return torch.stack(long_enough).to("cpu", torch.long)
+
+
+def _check_tokens(model: nn.Module, texts: Int[Tensor, "documents span"], start: int | None) -> None:
+    entries = model.get_input_embeddings().weight.shape[0]
+    highest, lowest = max(int(texts.max()), start or 0), min(int(texts.min()), start or 0)
+    if not 0 <= lowest <= highest < entries:
+        raise ValueError(
+            f"token {highest if highest >= entries else lowest} is outside the model's vocabulary of {entries};"
+            " use the model's own tokenizer"
+        )
+
+
+@contextmanager
+def _measuring(model: nn.Module) -> Iterator[None]:
+    """Eval mode without gradients; every module gets its own mode back."""
+    training = [module for module in model.modules() if module.training]
+    try:
+        with torch.no_grad():
+            model.eval()
+            yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def _losses(model: nn.Module, text: Int[Tensor, "batch span"], start: int | None) -> Float[Tensor, "batch length"]:
+    """Loss of every target of `text`, all but its first token, in float32."""
+    inputs, targets = text[:, :-1].clone(), text[:, 1:]
+    if start is not None:
+        inputs[:, 0] = start
+    inputs = inputs.to(model.get_input_embeddings().weight.device)
+    if not _keeps_logits(model):
+        return _cross_entropy(model(input_ids=inputs, use_cache=False).logits, targets)
+    chunk = max(1, LOGITS // (len(inputs) * model.get_input_embeddings().weight.shape[0]))
+    losses = []
+    with _decoded_once(model.get_decoder()):
+        for part in torch.arange(inputs.shape[1]).split(chunk):
+            logits = model(input_ids=inputs, use_cache=False, logits_to_keep=part.to(inputs.device)).logits
+            losses.append(_cross_entropy(logits, targets[:, part]))
+    return torch.cat(losses, dim=1)
+
+
+def _cross_entropy(logits: Float[Tensor, "batch part vocabulary"], targets: Int[Tensor, "batch part"]) -> Float[Tensor, "batch part"]:
+    return functional.cross_entropy(logits.float().mT, targets.to(logits.device), reduction="none").cpu()
+
+
+def _keeps_logits(model: nn.Module) -> bool:
+    """Whether the model can be asked for the logits of some positions alone, and has a decoder to run just once for all of them."""
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    decoder = model.get_decoder() if hasattr(model, "get_decoder") else None
+    return "logits_to_keep" in inspect.signature(inner.forward).parameters and decoder not in (None, inner)
+
+
+@contextmanager
+def _decoded_once(decoder: nn.Module) -> Iterator[None]:
+    """Within the block the decoder runs for its first call and repeats that output after.
+
+    So logits come in chunks through the model's own head, with its scale and soft cap, while the layers are computed once.
+    """
+    forward, replaced = decoder.forward, "forward" in vars(decoder)
+    outputs = []
+
+    @functools.wraps(forward)
+    def once(*args, **kwargs):  # noqa: ANN002, ANN003, ANN202 - the decoder's own signature
+        if not outputs:
+            outputs.append(forward(*args, **kwargs))
+        return outputs[0]
+
+    decoder.forward = once
+    try:
+        yield
+    finally:
+        if replaced:
+            decoder.forward = forward
+        else:
+            del decoder.forward
+
+
+def _row(factor: float, length: int, scale: float, losses: Float[Tensor, "documents length"], quarter: int) -> LengthLoss:
+    if not bool(torch.isfinite(losses).all()):
+        raise ValueError(f"the model's loss is not finite at {length} tokens; load it in float32 or bfloat16, or look at its weights")
+    losses = losses.double()
+    return LengthLoss(
+        factor=factor,
+        length=length,
+        scale=scale,
+        last_by_document=tuple(losses[:, -quarter:].mean(1).tolist()),
+        whole_by_document=tuple(losses.mean(1).tolist()),
+    )

@@ -1,0 +1,141 @@
+"""Several methods on one model: the untouched model first, then each path, as rows of a table and as records."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from jaxtyping import Int
+from torch import Tensor, nn
+
+from clexlab import hf, results
+from clexlab.evaluation.lengths import FACTORS, LossByLength, Progress, check_lengths, loss_by_length, scale_at
+from clexlab.hf.schedules import Schedule, Whole
+from clexlab.scaling.base import Path
+
+# The row every comparison begins with: the model as it is, beyond its window too.
+UNTOUCHED = "untouched"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """One method on one model. `scaling` describes the path (`hf.spec.describe`), None for the untouched model."""
+
+    label: str
+    scaling: dict | None
+    result: LossByLength
+    seconds: float
+
+
+def compare(
+    model: nn.Module,
+    paths: Sequence[Path] | Mapping[str, Path],
+    tokens: Sequence[Int[Tensor, "_"]],
+    window: int,
+    factors: Sequence[float] = FACTORS,
+    *,
+    schedule: Schedule = Whole(),  # noqa: B008 - an immutable value
+    batch: int = 4,
+    start: int | None = None,
+    progress: Progress | None = None,
+) -> list[Measurement]:
+    """`loss_by_length` of the untouched model first, then with each of `paths` in the place of its frequencies; the model is restored.
+
+    Paths are named by `label`, or by the keys of a mapping. Factor 1 is always measured: it is the truncation baseline. Everything
+    is checked before the first measurement. Raises ValueError as `loss_by_length` and `clexlab.extend` do, for a path built for
+    another window, and for two paths of one name.
+    """
+    named = dict(paths) if isinstance(paths, Mapping) else _labelled(paths)
+    factors = (*factors, *(() if 1 in factors else (1.0,)))
+    lengths = check_lengths(window, factors)
+    check_paths(model, named, window, max(lengths), schedule)
+    share = len(named) + 1
+    measured = []
+
+    def measure(label: str, scaling: dict | None) -> None:
+        before = len(measured)
+        shifted = None if progress is None else lambda read, total: progress(before * total + read, share * total)
+        began = time.perf_counter()
+        result = loss_by_length(model, tokens, window, factors, batch=batch, start=start, progress=shifted)
+        measured.append(Measurement(label=label, scaling=scaling, result=result, seconds=time.perf_counter() - began))
+
+    measure(UNTOUCHED, None)
+    for name, path in named.items():
+        with hf.extended(model, path, schedule=schedule):
+            measure(name, hf.spec.describe(path))
+    return measured
+
+
+def check_paths(model: nn.Module, paths: Mapping[str, Path], window: int, longest: int, schedule: Schedule = Whole()) -> None:  # noqa: B008
+    """Refuse before measuring: a model that cannot be extended, a path of another window, a length beyond a path's limit."""
+    hf.geometry(model)
+    for name, path in paths.items():
+        if name == UNTOUCHED:
+            raise ValueError(f"{UNTOUCHED!r} is the name of the model without any method; call the path otherwise")
+        with hf.extended(model, path, schedule=schedule):
+            if path.window != window:
+                raise ValueError(f"{name} is built for a window of {path.window} tokens, the lengths are multiples of {window}")
+            try:
+                scale_at(model, longest)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
+
+
+def label(path: Path) -> str:
+    """The method's name, with the options that differ from its published ones: "yarn", "longrope max_factor=32"."""
+    described = hf.spec.describe(path)
+    usual = hf.spec.describe(type(path).default(head_dim=path.head_dim, base=path.base, window=path.window))
+    own = [f"{name}={_brief(value)}" for name, value in described.items() if usual.get(name) != value]
+    return " ".join([path.name, *own])
+
+
+def _brief(value: object) -> str:
+    if isinstance(value, dict):
+        return str(value.get("kind") or value.get("name") or value.get("own"))
+    if isinstance(value, list):
+        return "own"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _labelled(paths: Sequence[Path]) -> dict[str, Path]:
+    labels = [label(path) for path in paths]
+    repeated = sorted({name for name in labels if labels.count(name) > 1})
+    if repeated:
+        raise ValueError(f"several paths are called {', '.join(repeated)}; give a mapping of names of your own to paths")
+    return dict(zip(labels, paths, strict=True))
+
+
+def table(measurements: Sequence[Measurement]) -> str:
+    """A Markdown table of `last` in nats per token, a line a method, a column a length; the last line is truncation to the window."""
+    rows = measurements[0].result.rows
+    lines = [["method", *(f"{row.factor:g}× ({row.length})" for row in rows)], ["---"] * (len(rows) + 1)]
+    lines += [[one.label, *(f"{row.last:.3f}" for row in one.result.rows)] for one in measurements]
+    first = measurements[0].result
+    lines.append([f"{measurements[0].label}, last {first.window} tokens only", *[f"{first.rows[0].last:.3f}"] * len(rows)])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def record(measurement: Measurement, *, experiment: str, run: str, config: dict, seed: int, device: str) -> results.Record:
+    """The measurement as a record: its metrics by factor ("1", "2" …), every document's loss, and the protocol in words."""
+    result = measurement.result
+    by_factor = {f"{row.factor:g}": row for row in result.rows}
+    return results.Record(
+        experiment=experiment,
+        run=run,
+        config={**config, "method": measurement.label, "scaling": measurement.scaling, "window": result.window},
+        seed=seed,
+        seconds=measurement.seconds,
+        device=device,
+        tokens=result.tokens,
+        protocol=f"nats per token of the last {result.window // 4} tokens of every text, the same tokens at every length",
+        metrics={
+            "length": {factor: row.length for factor, row in by_factor.items()},
+            "scale": {factor: row.scale for factor, row in by_factor.items()},
+            "last": {factor: row.last for factor, row in by_factor.items()},
+            "last_error": {factor: row.last_error for factor, row in by_factor.items()},
+            "whole": {factor: row.whole for factor, row in by_factor.items()},
+            "last_by_document": {factor: list(row.last_by_document) for factor, row in by_factor.items()},
+            "documents": result.documents,
+            "too_short": result.too_short,
+            "last_targets": result.last_targets,
+        },
+    )
