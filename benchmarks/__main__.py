@@ -10,7 +10,7 @@ from pathlib import Path
 
 from clexlab import results
 
-BENCHMARKS = ("imports", "solve", "latency")
+BENCHMARKS = ("imports", "solve", "decode", "latency")
 
 
 def main() -> int:
