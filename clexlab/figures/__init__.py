@@ -12,6 +12,7 @@ _HOMES = {
     "spectrum": ("wavelengths_against_window", "turns_in_training", "circle_coverage", "phase_coverage", "models_compared"),
     "bounds": ("deviation_bounds", "extrapolation_bounds", "score_curves", "fitted_score", "fit_sizes"),
     "rotation": ("shifted_pairs", "dials", "score_as_cosines", "scores_by_distance", "pairings", "angle_errors"),
+    "evaluation": ("loss_by_length",),
     "style": (),
     "panels": (),
 }
