@@ -119,7 +119,7 @@ MODELS = (
         base=1e6,
         layer_types=("sliding_attention", "full_attention"),
     ),
-    Tiny("cohere", "CohereConfig", GROUPED | {"logit_scale": 1.0}),
+    Tiny("cohere", "CohereConfig", GROUPED | {"logit_scale": 1.0}, base=5e5),
     # Its full layers have no rotary positions at all: keys there must not be turned.
     Tiny(
         "cohere2",

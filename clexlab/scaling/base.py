@@ -145,7 +145,7 @@ class Path(metaclass=_Options):
         if not is_tensor and (isinstance(factor, bool) or not isinstance(factor, numbers.Real)):
             raise ValueError(f"factor is {factor!r}; pass a number or a one-dimensional tensor of numbers")
         if not is_tensor:
-            factor = float(factor) if abs(factor) < MUCH else math.inf
+            factor = math.inf if abs(factor) >= MUCH else float(factor)
         exact = factor if isinstance(factor, Tensor) else torch.tensor(float(factor), dtype=torch.float64)
         t = exact.detach().to("cpu", torch.float64)
         if t.ndim > 1 or t.numel() == 0:
