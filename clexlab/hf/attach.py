@@ -16,7 +16,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from clexlab import frequencies
 from clexlab.frequencies import Geometry
-from clexlab.hf import caches, generation, schedules, spec
+from clexlab.hf import caches, generation, spec
 from clexlab.hf.caches import CacheSemantics
 from clexlab.hf.rotary import Rotary
 from clexlab.hf.schedules import Schedule, Whole
@@ -50,7 +50,7 @@ def extend(
     """
     decoder = _decoder(model)
     found = geometry(model)
-    _check(found, scaling, factor, positions)
+    _check(found, scaling, factor, schedule, positions)
     cache = caches.by_name(cache) if isinstance(cache, str) else cache
     if cache not in caches.CACHES:
         raise ValueError(f"cache is {cache!r}; pass one of {', '.join(repr(known.name) for known in caches.CACHES)}")
@@ -83,7 +83,7 @@ def extend(
         setattr(_generator(model), name, types.MethodType(function, _generator(model)))
     try:
         verify(model)
-    except ValueError:
+    except Exception:
         restore(model)
         raise
     return model
@@ -138,6 +138,7 @@ def extended(
 
 def rotary_of(model: nn.Module) -> Rotary:
     """The seam of an extended model; ValueError if it is not extended."""
+    _check_model(model)
     found = [module for module in model.modules() if isinstance(module, Rotary)]
     if len(found) != 1:
         raise ValueError(f"this {type(model).__name__} is not extended; call clexlab.extend(model, scaling) first")
@@ -181,24 +182,34 @@ def scaling_for(model: nn.Module, method: type[Path], *, window: int | None = No
 def verify(model: nn.Module) -> None:
     """Ask the extended model's rotary module for angles and compare them with the path's own; ValueError if they differ.
 
-    cos and sin of p·θ(t) times A(t), at a few positions and at two factors, in either layout of the pairs.
+    cos and sin of p·θ(t) times A(t), at a few positions and at two factors, in either layout of the pairs. That the layers really
+    take their angles from this module is checked in the first forward.
     """
     rotary = rotary_of(model)
-    layer_type = rotary.scaled[0] if rotary.scaled else None
     top = min(4.0, rotary.scaling.limit)
-    for factor in {1.0, top} if rotary.factor is None else {rotary.factor}:
-        wanted = rotary.at([factor])
-        device = wanted.theta.device
-        position_ids = torch.tensor([PROBES], device=device)
-        before, rotary.angles = rotary.angles, wanted
-        got = rotary(torch.zeros(1, device=device), position_ids, *(() if layer_type is None else (layer_type,)))
-        rotary.angles = before
-        angles = position_ids[0, :, None].double().cpu() * rotary.scaling.inv_freq(factor).double().cpu()
+    for factor in (1.0, top) if rotary.factor is None else (rotary.factor,):
+        angles = torch.tensor(PROBES, dtype=torch.float64)[:, None] * rotary.scaling.inv_freq(factor).double().cpu()
         scale = rotary.scaling.attention_scale(factor)
-        if not all(_same(part, scale * function(angles)) for part, function in zip(got, (torch.cos, torch.sin), strict=True)):
+        wanted = scale * torch.cos(angles), scale * torch.sin(angles)
+        if not all(_same(part, target) for part, target in zip(_ask(rotary, factor), wanted, strict=True)):
             raise ValueError(
                 f"{type(rotary.original).__name__} does not turn by the frequencies it is given; clexlab cannot extend this model"
             )
+
+
+def _ask(rotary: Rotary, factor: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """What layers would get at the probed positions."""
+    before, rotary.angles = rotary.angles, rotary.at([factor])
+    device = rotary.angles.theta.device
+    layer_type = rotary.scaled[:1] if rotary.scaled else ()
+    try:
+        return rotary(torch.zeros(1, device=device), torch.tensor([PROBES], device=device), *layer_type)
+    except Exception as error:
+        raise ValueError(
+            f"{type(rotary.original).__name__} cannot be asked for the angles of given positions ({error}); clexlab cannot extend it"
+        ) from error
+    finally:
+        rotary.angles, rotary.asked = before, False
 
 
 def _same(given: torch.Tensor, wanted: torch.Tensor) -> bool:
@@ -207,8 +218,14 @@ def _same(given: torch.Tensor, wanted: torch.Tensor) -> bool:
     return any(given.shape == layout.shape and bool((given - layout).abs().max() < TOLERANCE) for layout in layouts)
 
 
+def _check_model(model: nn.Module) -> None:
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"model is {model!r}; pass a loaded model of transformers, AutoModelForCausalLM.from_pretrained(path)")
+
+
 def _decoder(model: nn.Module) -> nn.Module:
     """The one module that owns a `rotary_emb`."""
+    _check_model(model)
     if any(isinstance(module, Rotary) for module in model.modules()):
         raise ValueError("this model is extended already; call clexlab.restore(model) first")
     owners = [module for module in model.modules() if isinstance(getattr(module, "rotary_emb", None), nn.Module)]
@@ -241,9 +258,13 @@ def _generator(model: nn.Module) -> nn.Module:
     return next((module for module in model.modules() if isinstance(module, PreTrainedModel)), model)
 
 
-def _check(found: Geometry, scaling: Path, factor: float | None, positions: Sampler | None) -> None:
+def _check(found: Geometry, scaling: Path, factor: float | None, schedule: Schedule, positions: Sampler | None) -> None:
     if not isinstance(scaling, Path):
         raise ValueError(f"scaling is {scaling!r}; pass a path of clexlab.scaling, for example hf.scaling_for(model, scaling.YaRN)")
+    if isinstance(schedule, type) or not callable(getattr(schedule, "factor", None)) or not hasattr(schedule, "name"):
+        raise ValueError(f"schedule is {schedule!r}; pass one, for example hf.Whole(), or an object with name and factor(path, length)")
+    if positions is not None and (isinstance(positions, type) or not callable(getattr(positions, "draw", None))):
+        raise ValueError(f"positions is {positions!r}; pass None or a sampler of clexlab.positions, with draw(length, generator)")
     if (scaling.head_dim, scaling.base) != (found.head_dim, found.base):
         raise ValueError(
             f"scaling is built for head_dim {scaling.head_dim}, base {scaling.base:g}; {found.name} turns {found.head_dim} with base"

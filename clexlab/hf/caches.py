@@ -159,7 +159,8 @@ def turn_keys(
     if len(new.factors) != rows:
         raise ValueError(f"the cache holds {rows} rows and the input {len(new.factors)}; give both the same batch")
     for layer in _scaled_layers(rotary, decoder, cache):
-        held = layer.keys.shape[-2] if layer.keys.shape[-2] < cached else cached
+        # A sliding layer holds its last keys only, in order; a static one has room behind them.
+        held = min(layer.keys.shape[-2], cached)
         first = position_ids[:, :1].expand(rows, 1) if position_ids is not None else torch.full((rows, 1), cached)
         positions = first.to(layer.keys.device) - torch.arange(held, 0, -1, device=layer.keys.device)
         for factors in sorted(set(zip(old.factors, new.factors, strict=True))):
@@ -186,11 +187,11 @@ def _line(angles: "Angles", row: int) -> tuple[Tensor, float]:
 
 def _scaled_layers(rotary: "Rotary", decoder: nn.Module, cache: Any) -> list[Any]:
     """Layers whose keys follow the path and whose keys we can reach; ValueError for stores that keep them in another form."""
-    from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer, StaticLayer
+    from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer, StaticLayer, StaticSlidingWindowLayer
 
     layers = [layer for index, layer in enumerate(cache.layers) if rotary.scaled is None or _layer_type(decoder, index) in rotary.scaled]
     for layer in layers:
-        if type(layer) not in (DynamicLayer, DynamicSlidingWindowLayer, StaticLayer):
+        if type(layer) not in (DynamicLayer, DynamicSlidingWindowLayer, StaticLayer, StaticSlidingWindowLayer):
             raise ValueError(
                 f"cached keys in a {type(layer).__name__} cannot be turned; use a dynamic or static cache, or cache='frozen'"
             )

@@ -76,6 +76,8 @@ class Rotary(nn.Module):
         # Of the forward that is running: its angles, and the state for a cache the decoder makes itself.
         self.angles: Angles | None = None
         self.state: State | None = None
+        # Whether the decoder has ever come here for its angles.
+        self.asked = False
         # A closed form at a pinned factor is a constant; nothing else is ever kept in the module.
         self.constant = self.at([factor]) if factor is not None and not isinstance(scaling, nn.Module) else None
         # Without this mark a later `initialize_weights` of the model would draw the field anew.
@@ -86,6 +88,8 @@ class Rotary(nn.Module):
         """cos and sin for every layer (of one type), in the dtype of `x`, computed in float32."""
         if self.scaled is not None and layer_type not in self.scaled:
             return self.original(x, position_ids, layer_type)
+        if not torch.compiler.is_compiling():
+            self.asked = True
         angles = self.angles if self.angles is not None else self.constant
         if angles is None:
             raise ValueError(
@@ -138,6 +142,8 @@ class Rotary(nn.Module):
 
     def after(self, decoder: nn.Module, args: tuple, kwargs: dict[str, Any], output: object) -> None:
         """Hook after the forward: a cache that the decoder made itself learns under which factors it was filled."""
+        if not (self.asked or torch.compiler.is_compiling()):
+            raise ValueError(f"{type(decoder).__name__} ran without asking its rotary_emb for angles; clexlab cannot extend this model")
         if self.constant is not None:
             return
         state, self.state, self.angles = self.state, None, None
