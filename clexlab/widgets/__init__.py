@@ -8,11 +8,12 @@ from clexlab.widgets.bound_explorer import BoundExplorer
 from clexlab.widgets.dynamics_explorer import DynamicsExplorer
 from clexlab.widgets.frequency import FrequencyExplorer
 from clexlab.widgets.live_chart import LiveChart
+from clexlab.widgets.model_explorer import ModelExplorer
 from clexlab.widgets.rotation import RotationExplorer
 from clexlab.widgets.safely import ErrorNotice, safely
 from clexlab.widgets.scaling_calculator import ScalingCalculator
 
-WIDGETS = (FrequencyExplorer, RotationExplorer, BoundExplorer, ScalingCalculator, DynamicsExplorer)
+WIDGETS = (FrequencyExplorer, RotationExplorer, BoundExplorer, ScalingCalculator, DynamicsExplorer, ModelExplorer)
 
 __all__ = [
     "WIDGETS",
@@ -21,6 +22,7 @@ __all__ = [
     "ErrorNotice",
     "FrequencyExplorer",
     "LiveChart",
+    "ModelExplorer",
     "RotationExplorer",
     "ScalingCalculator",
     "safely",

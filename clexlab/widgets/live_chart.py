@@ -45,7 +45,7 @@ class Curve:
     """How one curve looks. A NaN lifts the pen, so a curve may be many lines.
 
     `width` 0 draws no line, `marker` 0 no diamonds (both in pixels); `legend` names it below the panels, `told` in the
-    read-out beside the pointer, for curves that have one value at every x.
+    read-out beside the pointer, for curves that have one value at every x. A `passing` curve is named only while it has points.
     """
 
     panel: int
@@ -57,6 +57,7 @@ class Curve:
     opacity: float = 1
     legend: bool = True
     told: bool = True
+    passing: bool = False
 
 
 def look(index: int, width: float = 2) -> dict[str, object]:

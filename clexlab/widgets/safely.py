@@ -12,10 +12,14 @@ Arguments = ParamSpec("Arguments")
 
 _BOX = (
     '<div role="alert" class="clexlab-error" style="border-left: 4px solid var(--jp-error-color1, #d32f2f);'
-    ' padding: 4px 10px; color: var(--jp-ui-font-color1, #212121); line-height: 1.5">'
-    "<b>{kind}</b>: {message}<details><summary>Traceback</summary>"
-    '<pre style="overflow: auto; color: inherit">{trace}</pre></details></div>'
+    ' padding: 4px 10px; color: var(--jp-ui-font-color1, #212121); line-height: 1.5">{text}</div>'
 )
+_WITH_TRACE = (
+    "<b>{kind}</b>: {message}<details><summary>Traceback</summary>"
+    '<pre style="overflow: auto; color: inherit">{trace}</pre></details>'
+)
+# A line somebody reads; transformers' own messages run to a screen.
+LONGEST_LINE = 400
 
 
 class ErrorNotice(ipywidgets.HTML):
@@ -23,15 +27,25 @@ class ErrorNotice(ipywidgets.HTML):
 
     def show(self, error: Exception) -> None:
         """Show the error's kind and message, its traceback folded below."""
-        trace = "".join(traceback.format_exception(error))
-        self.value = _BOX.format(
-            kind=type(error).__name__, message=html.escape(str(error)), trace=html.escape(trace)
-        )
+        trace = html.escape("".join(traceback.format_exception(error)))
+        self.value = _BOX.format(text=_WITH_TRACE.format(kind=type(error).__name__, message=html.escape(str(error)), trace=trace))
+
+    def tell(self, error: Exception) -> None:
+        """Show what went wrong as one line, for errors whose cause is what the reader typed."""
+        line = one_line(error)
+        self.value = _BOX.format(text=html.escape(line))
 
     def clear(self) -> None:
         """Empty the area again."""
         if self.value:
             self.value = ""
+
+
+def one_line(error: Exception) -> str:
+    """The error's message on one line, cut where it becomes a page; its kind before it unless it is a refusal (ValueError)."""
+    message = " ".join(str(error).split())
+    line = message if isinstance(error, ValueError) and message else f"{type(error).__name__}: {message}"
+    return line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]} …"
 
 
 def safely(callback: Callable[Arguments, None], notice: ErrorNotice) -> Callable[Arguments, None]:

@@ -54,6 +54,11 @@ class ChartView extends Sheet {
     return append(entry, "span");
   }
 
+  nameEntry(entry, { name, passing, xs }) {
+    if (entry.textContent !== name) entry.textContent = name;
+    entry.parentElement.hidden = passing && !xs.length;
+  }
+
   // Bytes arrive at any offset of a message; the copy is aligned, and made once for every update of the column.
   column(name) {
     const bytes = this.model.get(name);
@@ -70,7 +75,7 @@ class ChartView extends Sheet {
     const finding = this.model.get("finding");
     if (finding !== this.told) this.finding.innerHTML = this.told = finding;
     this.lines = this.specs.map((_, panel) => lines.filter((line) => line.panel === panel));
-    this.entries.forEach((entry, i) => entry && entry.textContent !== names[i] && (entry.textContent = names[i]));
+    this.entries.forEach((entry, i) => entry && this.nameEntry(entry, lines[i]));
     this.plots.forEach((plot, panel) => this.drawPanel(plot, panel));
     this.readOut();
     this.root.drawn = { frame: ++this.frames, finding, curves: lines.map(({ name, xs, ys }) => ({ name, xs, ys })) };

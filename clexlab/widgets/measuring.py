@@ -1,0 +1,106 @@
+"""What ModelExplorer measures, without any widget: a model and texts by name, then one point of one curve after another."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging
+
+from clexlab import corpora, evaluation, hf, pocket, scaling
+from clexlab.frequencies import Geometry
+
+# Called after every text with its tokens, the points that are done, and all points.
+Count = Callable[[int, int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """A loaded model, the paths to compare (by name) and the texts, each cut to the longest length and one token more."""
+
+    model: PreTrainedModel
+    geometry: Geometry
+    paths: dict[str, scaling.Path]
+    texts: tuple[Int[Tensor, "_"], ...]
+    start: int | None
+
+    def tokens(self, factors: Sequence[float]) -> int:
+        """How many tokens all points together read."""
+        lengths = evaluation.check_lengths(self.geometry.window, factors)
+        return (len(self.paths) + 1) * len(self.texts) * sum(lengths)
+
+
+def prepare(model: str, text: str, methods: Sequence[str], largest: float, documents: int) -> Setup:
+    """Load a model by folder or hub name ("": the pocket model) and draw texts ("": held-out standard library), all checked.
+
+    Raises ValueError, in one line, for what cannot be loaded, extended or measured.
+    """
+    loaded, tokenizer = open_model(model)
+    geometry = hf.geometry(loaded)
+    evaluation.check_tokenizer(loaded, tokenizer)
+    paths = {name: hf.scaling_for(loaded, scaling.by_name(name)) for name in methods}
+    longest = round(largest * geometry.window)
+    evaluation.check_paths(loaded, paths, geometry.window, longest)
+    corpus = corpora.folder(Path(text).expanduser()) if text else corpora.standard_library("held_out")
+    drawn = evaluation.sample(corpus.documents, tokenizer, longest, documents, torch.Generator().manual_seed(0))
+    texts = tuple(tokens[: longest + 1] for tokens in drawn.tokens)
+    return Setup(model=loaded, geometry=geometry, paths=paths, texts=texts, start=evaluation.start_token(tokenizer))
+
+
+def open_model(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Model and tokenizer of a folder, or of a name on the hub, on the GPU if there is one, as plain transformers loads them."""
+    place = Path(name).expanduser() if name else pocket.FOLDER
+    if not place.is_dir() and (place.is_absolute() or name.startswith(("~", ".")) or name.count("/") > 1):
+        raise ValueError(f"there is no folder {name}; give the folder that holds config.json, or a name on the hub")
+    source = str(place) if place.is_dir() else name
+    try:
+        with quiet():
+            model = AutoModelForCausalLM.from_pretrained(source)
+            tokenizer = AutoTokenizer.from_pretrained(source)
+    except Exception as error:
+        where = f"{source} cannot be loaded" if place.is_dir() else f"{name} is no folder here, and the hub did not give it"
+        raise ValueError(f"{where}: {error}") from error
+    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), tokenizer
+
+
+def points(setup: Setup, factors: Sequence[float], count: Count) -> Iterator[tuple[str, evaluation.LossByLength]]:
+    """Measure length by length, at each the untouched model ("") and every path; yields a curve whenever it grew by a point.
+
+    The same as `evaluation.compare`, in another order: so that all curves grow together, and short lengths come first.
+    """
+    window, longest = setup.geometry.window, len(setup.texts[0]) - 1
+    lengths = evaluation.check_lengths(window, factors)
+    curves: dict[str, evaluation.LossByLength] = {}
+    total = len(lengths) * (len(setup.paths) + 1)
+    for length, factor in lengths.items():
+        # The last `length` tokens and their target: at every length the same targets end the text.
+        texts = [text[longest - length :] for text in setup.texts]
+        for name, path in {"": None, **setup.paths}.items():
+            done = sum(len(curve.rows) for curve in curves.values())
+
+            def counted(read: int, of: int, length: int = length, done: int = done) -> None:
+                count(length, done + (read == of), total)
+
+            with contextlib.nullcontext() if path is None else hf.extended(setup.model, path):
+                point = evaluation.loss_by_length(
+                    setup.model, texts, window, (factor,), batch=1, start=setup.start, progress=counted
+                )
+            before = curves[name].rows if name in curves else ()
+            curves[name] = evaluation.LossByLength(window=window, rows=(*before, *point.rows), too_short=0)
+            yield name, curves[name]
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """No progress bars of transformers within the block: a thread's output lands in whichever cell ran last."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
