@@ -4,8 +4,8 @@
 the untouched model beside them; `table` prints them and `record` keeps them.
 """
 
-from clexlab.evaluation.lengths import FACTORS, LengthLoss, LossByLength, Progress, check_lengths, loss_by_length, scale_at
-from clexlab.evaluation.methods import UNTOUCHED, Measurement, check_paths, compare, label, record, table
+from clexlab.evaluation.lengths import FACTORS, LengthLoss, LossByLength, Progress, check_lengths, loss_by_length, path_of, scale_at
+from clexlab.evaluation.methods import UNTOUCHED, Measurement, check_paths, compare, label, measure, named_paths, record, table
 from clexlab.evaluation.texts import Sample, check_tokenizer, sample, start_token
 
 __all__ = [
@@ -22,6 +22,9 @@ __all__ = [
     "compare",
     "label",
     "loss_by_length",
+    "measure",
+    "named_paths",
+    "path_of",
     "record",
     "sample",
     "scale_at",

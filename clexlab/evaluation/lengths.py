@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from clexlab import frequencies, hf
+from clexlab.scaling.base import Path
 
 FACTORS = (1.0, 2.0, 4.0, 8.0, 16.0)
 # Called with the tokens read so far and in all.
@@ -145,11 +146,12 @@ def check_lengths(window: int, factors: Sequence[float]) -> dict[int, float]:
 
 def scale_at(model: nn.Module, length: int) -> float:
     """The factor t that the model gives an uncached text of `length` tokens: its own rule if it is extended, else 1."""
-    try:
-        rotary = hf.rotary_of(model)
-    except ValueError:
-        return 1.0
-    return float(rotary.factor_for(length))
+    return 1.0 if path_of(model) is None else float(hf.rotary_of(model).factor_for(length))
+
+
+def path_of(model: nn.Module) -> Path | None:
+    """The path an extended model follows; None for a model that is not extended."""
+    return hf.rotary_of(model).scaling if any(isinstance(module, hf.Rotary) for module in model.modules()) else None
 
 
 def _cut(tokens: Sequence[Int[Tensor, "_"]], longest: int) -> Int[Tensor, "documents span"]:

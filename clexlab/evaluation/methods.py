@@ -8,7 +8,7 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from clexlab import hf, results
-from clexlab.evaluation.lengths import FACTORS, LossByLength, Progress, check_lengths, loss_by_length, scale_at
+from clexlab.evaluation.lengths import FACTORS, LossByLength, Progress, check_lengths, loss_by_length, path_of, scale_at
 from clexlab.hf.schedules import Schedule, Whole
 from clexlab.scaling.base import Path
 
@@ -18,12 +18,31 @@ UNTOUCHED = "untouched"
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """One method on one model. `scaling` describes the path (`hf.spec.describe`), None for the untouched model."""
+    """One method on one model. `scaling` describes the path (`hf.spec.describe`), None for a model that is not extended."""
 
     label: str
     scaling: dict | None
     result: LossByLength
     seconds: float
+
+
+def measure(
+    model: nn.Module,
+    label: str,
+    tokens: Sequence[Int[Tensor, "_"]],
+    window: int,
+    factors: Sequence[float] = FACTORS,
+    *,
+    batch: int = 4,
+    start: int | None = None,
+    progress: Progress | None = None,
+) -> Measurement:
+    """`loss_by_length` of the model as it is, plain or extended, with its time, its path and the name it shall have in a table."""
+    began = time.perf_counter()
+    result = loss_by_length(model, tokens, window, factors, batch=batch, start=start, progress=progress)
+    path = path_of(model)
+    scaling = None if path is None else hf.spec.describe(path)
+    return Measurement(label=label, scaling=scaling, result=result, seconds=time.perf_counter() - began)
 
 
 def compare(
@@ -38,30 +57,27 @@ def compare(
     start: int | None = None,
     progress: Progress | None = None,
 ) -> list[Measurement]:
-    """`loss_by_length` of the untouched model first, then with each of `paths` in the place of its frequencies; the model is restored.
+    """`measure` the untouched model first, then with each of `paths` in the place of its frequencies; the model is restored.
 
     Paths are named by `label`, or by the keys of a mapping. Factor 1 is always measured: it is the truncation baseline. Everything
     is checked before the first measurement. Raises ValueError as `loss_by_length` and `clexlab.extend` do, for a path built for
     another window, and for two paths of one name.
     """
-    named = dict(paths) if isinstance(paths, Mapping) else _labelled(paths)
+    named = dict(paths) if isinstance(paths, Mapping) else named_paths(paths)
     factors = (*factors, *(() if 1 in factors else (1.0,)))
-    lengths = check_lengths(window, factors)
-    check_paths(model, named, window, max(lengths), schedule)
-    share = len(named) + 1
-    measured = []
+    check_paths(model, named, window, max(check_lengths(window, factors)), schedule)
 
-    def measure(label: str, scaling: dict | None) -> None:
-        before = len(measured)
-        shifted = None if progress is None else lambda read, total: progress(before * total + read, share * total)
-        began = time.perf_counter()
-        result = loss_by_length(model, tokens, window, factors, batch=batch, start=start, progress=shifted)
-        measured.append(Measurement(label=label, scaling=scaling, result=result, seconds=time.perf_counter() - began))
+    def one(name: str, before: int) -> Measurement:
+        def shifted(read: int, total: int) -> None:
+            if progress is not None:
+                progress(before * total + read, (len(named) + 1) * total)
 
-    measure(UNTOUCHED, None)
+        return measure(model, name, tokens, window, factors, batch=batch, start=start, progress=shifted)
+
+    measured = [one(UNTOUCHED, 0)]
     for name, path in named.items():
         with hf.extended(model, path, schedule=schedule):
-            measure(name, hf.spec.describe(path))
+            measured.append(one(name, len(measured)))
     return measured
 
 
@@ -96,7 +112,8 @@ def _brief(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _labelled(paths: Sequence[Path]) -> dict[str, Path]:
+def named_paths(paths: Sequence[Path]) -> dict[str, Path]:
+    """Each path under its `label`; ValueError where two have one."""
     labels = [label(path) for path in paths]
     repeated = sorted({name for name in labels if labels.count(name) > 1})
     if repeated:
