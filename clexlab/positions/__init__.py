@@ -1,5 +1,26 @@
-"""Which index p each token is given, in training: samplers that let a short text meet the positions of a long one."""
+"""Which index p each token is given, in training: samplers that let a short text meet the positions of a long one.
+
+A sampler is a distribution over positions, its `factors` one over t; `clexlab.extend(model, path, positions=sampler)` draws
+both anew at every training step. SAMPLERS lists the samplers, FACTORS the distributions of t.
+"""
 
 from clexlab.positions.base import Draw, Sampler
+from clexlab.positions.contiguous import Contiguous
+from clexlab.positions.factors import FACTORS, Factors, FixedFactor, LogUniformFactors, UniformFactors, WholeFactors
+from clexlab.positions.scattered import Scattered
 
-__all__ = ["Draw", "Sampler"]
+SAMPLERS = (Contiguous, Scattered)
+
+__all__ = [
+    "FACTORS",
+    "SAMPLERS",
+    "Contiguous",
+    "Draw",
+    "Factors",
+    "FixedFactor",
+    "LogUniformFactors",
+    "Sampler",
+    "Scattered",
+    "UniformFactors",
+    "WholeFactors",
+]
