@@ -19,7 +19,7 @@ from clexlab.frequencies import Geometry
 from clexlab.hf import caches, generation, spec
 from clexlab.hf.caches import CacheSemantics
 from clexlab.hf.rotary import Rotary
-from clexlab.hf.schedules import Schedule, Whole
+from clexlab.hf.schedules import WHOLE, Schedule
 from clexlab.positions.base import Sampler
 from clexlab.scaling.base import Path
 
@@ -36,7 +36,7 @@ def extend(
     *,
     cache: str | type[CacheSemantics] = "frozen",
     factor: float | None = None,
-    schedule: Schedule = Whole(),  # noqa: B008 - an immutable value
+    schedule: Schedule = WHOLE,
     positions: Sampler | None = None,
 ) -> nn.Module:
     """Give `model` the angles of `scaling`, in place, and return it; `restore` undoes it exactly.
@@ -125,7 +125,7 @@ def extended(
     *,
     cache: str | type[CacheSemantics] = "frozen",
     factor: float | None = None,
-    schedule: Schedule = Whole(),  # noqa: B008 - an immutable value
+    schedule: Schedule = WHOLE,
     positions: Sampler | None = None,
 ) -> Iterator[nn.Module]:
     """`extend` for the length of a with-block; undone on exit, also after an error."""

@@ -39,26 +39,33 @@ class State:
         setattr(cache, _KEY, self)
 
 
-class CacheSemantics(abc.ABC):
-    """One way to treat cached keys: `step` returns the angles of this forward and the state to leave on the cache.
+@dataclass(frozen=True)
+class Call:
+    """What a semantics sees of one forward. `lengths` counts the tokens of each row, the cached ones included, without padding."""
 
-    `lengths` counts the tokens of each row, `new` and `cached` the places this forward adds to and finds in the cache.
-    """
+    decoder: nn.Module
+    cache: Any
+    state: State | None
+    lengths: list[int]
+    new: int
+    cached: int
+    position_ids: Tensor | None
+
+    @property
+    def slots(self) -> int:
+        """Places of the cache after this forward, padding included."""
+        return self.cached + self.new
+
+
+class CacheSemantics(abc.ABC):
+    """One way to treat cached keys: `step` returns the angles of this forward and the state to leave on the cache."""
 
     name: ClassVar[str]
 
     @staticmethod
     @abc.abstractmethod
-    def step(
-        rotary: "Rotary",
-        decoder: nn.Module,
-        cache: Any,
-        state: State | None,
-        lengths: list[int],
-        new: int,
-        cached: int,
-        position_ids: Tensor | None,
-    ) -> tuple["Angles", State]: ...
+    def step(rotary: "Rotary", call: Call) -> tuple["Angles", State]:
+        """Choose, and turn keys if need be; ValueError where the semantics cannot serve the call."""
 
 
 class Frozen(CacheSemantics):
@@ -71,18 +78,18 @@ class Frozen(CacheSemantics):
     name = "frozen"
 
     @staticmethod
-    def step(rotary, decoder, cache, state, lengths, new, cached, position_ids):  # noqa: ANN001, ANN205 - typed in the base class
-        if state is None:
+    def step(rotary: "Rotary", call: Call) -> tuple["Angles", State]:
+        wanted = max(call.slots, rotary.planned or 0)
+        if call.state is None:
             # Rows grow together, so each will have its own tokens plus what is still to come.
-            to_come = max(0, rotary.planned - cached - new) if rotary.planned is not None else 0
-            return _begin(rotary, [length + to_come for length in lengths], cached + new + to_come)
-        wanted = max(cached + new, rotary.planned or 0)
-        if wanted > state.slots:
+            to_come = wanted - call.slots
+            return _begin(rotary, [length + to_come for length in call.lengths], wanted)
+        if wanted > call.state.slots:
             raise ValueError(
-                f"{wanted} tokens, but the factor of this cache was fixed for {state.slots}; pin one for the whole text with"
+                f"{wanted} tokens, but the factor of this cache was fixed for {call.state.slots}; pin one for the whole text with"
                 " clexlab.extend(model, scaling, factor=...), or let generate() plan it, or use cache='rerotate'"
             )
-        return state.angles, state
+        return call.state.angles, call.state
 
 
 class Rerotate(CacheSemantics):
@@ -95,13 +102,12 @@ class Rerotate(CacheSemantics):
     name = "rerotate"
 
     @staticmethod
-    def step(rotary, decoder, cache, state, lengths, new, cached, position_ids):  # noqa: ANN001, ANN205 - typed in the base class
-        factors = tuple(rotary.factor_for(length) for length in lengths)
-        if state is not None and factors == state.factors:
-            return state.angles, state
-        angles, fresh = _begin(rotary, lengths, cached + new)
-        if state is not None:
-            turn_keys(rotary, decoder, cache, state, fresh, cached, position_ids)
+    def step(rotary: "Rotary", call: Call) -> tuple["Angles", State]:
+        if call.state is not None and _factors(rotary, call) == call.state.factors:
+            return call.state.angles, call.state
+        angles, fresh = _begin(rotary, call.lengths, call.slots)
+        if call.state is not None:
+            turn_keys(rotary, call, fresh)
         return angles, fresh
 
 
@@ -114,14 +120,16 @@ class Refill(CacheSemantics):
     name = "refill"
 
     @staticmethod
-    def step(rotary, decoder, cache, state, lengths, new, cached, position_ids):  # noqa: ANN001, ANN205 - typed in the base class
-        factors = tuple(rotary.factor_for(length) for length in lengths)
-        if state is not None and factors != state.factors:
+    def step(rotary: "Rotary", call: Call) -> tuple["Angles", State]:
+        if call.state is None:
+            return _begin(rotary, call.lengths, call.slots)
+        factors = _factors(rotary, call)
+        if factors != call.state.factors:
             raise ValueError(
-                f"the factor changes from {_show(state.factors)} to {_show(factors)} and cache='refill' must see the whole text again:"
+                f"the factor changes from {_show(call.state.factors)} to {_show(factors)} and cache='refill' must see the whole text again:"
                 " use generate(), or call the model without a cache, or choose cache='frozen'"
             )
-        return (state.angles, state) if state is not None else _begin(rotary, lengths, cached + new)
+        return call.state.angles, call.state
 
 
 CACHES = (Frozen, Rerotate, Refill)
@@ -135,8 +143,12 @@ def by_name(name: str) -> type[CacheSemantics]:
     raise ValueError(f"no cache semantics is named {name!r}; there are {', '.join(cache.name for cache in CACHES)}")
 
 
+def _factors(rotary: "Rotary", call: Call) -> tuple[float, ...]:
+    return tuple(rotary.factor_for(length) for length in call.lengths)
+
+
 def _begin(rotary: "Rotary", lengths: list[int], slots: int) -> tuple["Angles", State]:
-    """Factors for rows of these lengths. The state also says how far they reach, counted in slots of the cache."""
+    """Factors for rows of these lengths. The state also says how far they reach, counted in places of the cache."""
     factors = tuple(rotary.factor_for(length) for length in lengths)
     angles = rotary.at(factors)
     if rotary.factor is not None:
@@ -145,37 +157,40 @@ def _begin(rotary: "Rotary", lengths: list[int], slots: int) -> tuple["Angles", 
     return angles, State(factors, angles, slots + max(0, spare))
 
 
-def turn_keys(
-    rotary: "Rotary", decoder: nn.Module, cache: Any, old: State, new: State, cached: int, position_ids: Tensor | None
-) -> None:
+def turn_keys(rotary: "Rotary", call: Call, fresh: State) -> None:
     """Turn every cached key of a scaled layer from the old factor's angle to the new one's, in place, in float32.
 
     R(p θ_new) k = R(p (θ_new - θ_old)) R(p θ_old) k. The model's own `apply_rotary_pos_emb` does it, so the layout is right.
     """
-    apply = getattr(sys.modules[type(decoder).__module__], "apply_rotary_pos_emb", None)
-    if apply is None:
-        raise ValueError(f"{type(decoder).__name__} has no apply_rotary_pos_emb beside it; use cache='frozen' or 'refill'")
-    rows, layer_type = len(old.factors), rotary.scaled[0] if rotary.scaled else None
-    if len(new.factors) != rows:
-        raise ValueError(f"the cache holds {rows} rows and the input {len(new.factors)}; give both the same batch")
-    for layer in _scaled_layers(rotary, decoder, cache):
+    old, rows = call.state, len(fresh.factors)
+    if len(old.factors) != rows:
+        raise ValueError(f"the cache holds {len(old.factors)} rows and the input {rows}; give both the same batch")
+    moves = sorted({pair for pair in zip(old.factors, fresh.factors, strict=True) if pair[0] != pair[1]})
+    for layer in _scaled_layers(rotary, call):
         # A sliding layer holds its last keys only, in order; a static one has room behind them.
-        held = min(layer.keys.shape[-2], cached)
-        first = position_ids[:, :1].expand(rows, 1) if position_ids is not None else torch.full((rows, 1), cached)
-        positions = first.to(layer.keys.device) - torch.arange(held, 0, -1, device=layer.keys.device)
-        for factors in sorted(set(zip(old.factors, new.factors, strict=True))):
-            if factors[0] == factors[1]:
-                continue
-            chosen = [row for row, pair in enumerate(zip(old.factors, new.factors, strict=True)) if pair == factors]
-            _turn_rows(rotary, apply, layer.keys, chosen, held, positions[chosen], old, new, layer_type)
+        held = min(layer.keys.shape[-2], call.cached)
+        positions = _positions(call, rows, held, layer.keys.device)
+        for move in moves:
+            chosen = [row for row in range(rows) if (old.factors[row], fresh.factors[row]) == move]
+            _turn_rows(rotary, call, layer.keys, chosen, positions[chosen], fresh)
 
 
-def _turn_rows(rotary, apply, keys, rows, held, positions, old, new, layer_type) -> None:  # noqa: ANN001 - see turn_keys
-    theta_old, scale_old = _line(old.angles, rows[0])
-    theta_new, scale_new = _line(new.angles, rows[0])
-    width = 2 * theta_new.shape[-1]
+def _positions(call: Call, rows: int, held: int, device: torch.device) -> Tensor:
+    """Positions of the last `held` keys: they lead up to the first new token's, row by row."""
+    first = torch.full((rows, 1), call.cached) if call.position_ids is None else call.position_ids[:, :1].expand(rows, 1)
+    return first.to(device) - torch.arange(held, 0, -1, device=device)
+
+
+def _turn_rows(rotary: "Rotary", call: Call, keys: Tensor, rows: list[int], positions: Tensor, fresh: State) -> None:
+    """The keys of rows that make the same move: one rotation by p·(θ_new - θ_old), scaled by A_new/A_old."""
+    apply = getattr(sys.modules[type(call.decoder).__module__], "apply_rotary_pos_emb", None)
+    if apply is None:
+        raise ValueError(f"{type(call.decoder).__name__} has no apply_rotary_pos_emb beside it; use cache='frozen' or 'refill'")
+    (theta_old, scale_old), (theta_new, scale_new) = _line(call.state.angles, rows[0]), _line(fresh.angles, rows[0])
+    held, width = positions.shape[1], 2 * theta_new.shape[-1]
     part = keys[rows, :, :held, :width].float()
     delta = (theta_new.double() - theta_old.double()).detach().float().to(keys.device)
+    layer_type = rotary.scaled[0] if rotary.scaled else None
     cos, sin = rotary.turn(part, positions, delta, scale_new / scale_old, layer_type)
     keys[rows, :, :held, :width] = apply(part, part, cos, sin)[1].to(keys.dtype)
 
@@ -185,21 +200,18 @@ def _line(angles: "Angles", row: int) -> tuple[Tensor, float]:
     return angles.theta[line], angles.scales[line]
 
 
-def _scaled_layers(rotary: "Rotary", decoder: nn.Module, cache: Any) -> list[Any]:
+def _scaled_layers(rotary: "Rotary", call: Call) -> list[Any]:
     """Layers whose keys follow the path and whose keys we can reach; ValueError for stores that keep them in another form."""
     from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer, StaticLayer, StaticSlidingWindowLayer
 
-    layers = [layer for index, layer in enumerate(cache.layers) if rotary.scaled is None or _layer_type(decoder, index) in rotary.scaled]
+    kinds = call.decoder.config.layer_types if rotary.scaled else None
+    layers = [layer for index, layer in enumerate(call.cache.layers) if kinds is None or kinds[index] in rotary.scaled]
     for layer in layers:
         if type(layer) not in (DynamicLayer, DynamicSlidingWindowLayer, StaticLayer, StaticSlidingWindowLayer):
             raise ValueError(
                 f"cached keys in a {type(layer).__name__} cannot be turned; use a dynamic or static cache, or cache='frozen'"
             )
     return [layer for layer in layers if layer.is_initialized]
-
-
-def _layer_type(decoder: nn.Module, index: int) -> str:
-    return decoder.config.layer_types[index]
 
 
 def empty(cache: Any) -> None:
@@ -217,4 +229,4 @@ def _show(factors: tuple[float, ...]) -> str:
     return ", ".join(f"{factor:g}" for factor in sorted(set(factors)))
 
 
-__all__ = ["CACHES", "CacheSemantics", "Frozen", "Refill", "Rerotate", "State", "by_name", "empty", "turn_keys"]
+__all__ = ["CACHES", "CacheSemantics", "Call", "Frozen", "Refill", "Rerotate", "State", "by_name", "empty", "turn_keys"]

@@ -36,7 +36,7 @@ def _generate(kind: type) -> Any:
     """generate() whose plan ends with it, also when it fails."""
 
     @functools.wraps(kind.generate)
-    def generate(self, *args, **kwargs):  # noqa: ANN001, ANN002, ANN003, ANN202 - the signature is transformers' own
+    def generate(self, *args, **kwargs):  # the signature is transformers' own
         rotary = _rotary(self)
         before, rotary.planned = rotary.planned, None
         try:
@@ -53,7 +53,7 @@ def _plan(kind: type) -> Any:
     signature = inspect.signature(original)
 
     @functools.wraps(original)
-    def plan(self, *args, **kwargs):  # noqa: ANN001, ANN002, ANN003, ANN202 - the signature is transformers' own
+    def plan(self, *args, **kwargs):  # the signature is transformers' own
         given = signature.bind(self, *args, **kwargs).arguments
         rotary = _rotary(self)
         if given["generation_mode"] == GenerationMode.ASSISTED_GENERATION and rotary.cache is not caches.Frozen:
@@ -73,7 +73,7 @@ def _refill(kind: type) -> Any:
     original = kind.prepare_inputs_for_generation
 
     @functools.wraps(original)
-    def prepare(self, input_ids, next_sequence_length=None, past_key_values=None, attention_mask=None, **kwargs):  # noqa: ANN001, ANN003, ANN202
+    def prepare(self, input_ids, next_sequence_length=None, past_key_values=None, attention_mask=None, **kwargs):
         rotary = _rotary(self)
         state = State.of(past_key_values)
         if rotary.cache is caches.Refill and state is not None and past_key_values.get_seq_length():

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import Cache
 
-from clexlab.hf.caches import CacheSemantics, State
+from clexlab.hf.caches import CacheSemantics, Call, State
 from clexlab.hf.schedules import Schedule
 from clexlab.positions.base import Sampler
 from clexlab.scaling.base import Path
@@ -168,7 +168,8 @@ class Rotary(nn.Module):
                 " or by another model; start with an empty cache"
             )
         lengths = token_counts(given, inputs.shape[0], new, cached)
-        self.angles, self.state = self.cache.step(self, decoder, cache, state, lengths, new, cached, given.get("position_ids"))
+        call = Call(decoder, cache, state, lengths, new, cached, given.get("position_ids"))
+        self.angles, self.state = self.cache.step(self, call)
         if cache is not None:
             self.state.attach(cache)
 

@@ -55,6 +55,7 @@ class Doubling(Schedule):
 
 
 SCHEDULES = (Whole, Doubling, Exact)
+WHOLE = Whole()
 
 
 def by_name(name: str) -> Schedule:
