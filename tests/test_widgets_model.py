@@ -32,6 +32,8 @@ def folders(tmp_path_factory):
     for name, model in models.items():
         model.save_pretrained(root / name)
         pocket.tokenizer().save_pretrained(root / name)
+    extended = LlamaForCausalLM(plain)
+    hf.extend(extended, hf.scaling_for(extended, scaling.YaRN)).save_pretrained(root / "extended")
     (root / "empty").mkdir()
     for name, text in (("texts", "to be or not to be; "), ("short", "be")):
         (root / name).mkdir()
@@ -98,6 +100,8 @@ def test_what_is_drawn_is_what_was_measured_with_the_window_as_a_line(folders):
         np.testing.assert_array_equal(drawn.x, [32, 64, 128])
         np.testing.assert_allclose(drawn.y, [row.last for row in curve.rows], rtol=2e-7)
     np.testing.assert_array_equal(one.chart.data[explorer_module.WINDOW].x, [WINDOW, WINDOW])
+    low, high = one.chart.data[explorer_module.REACH].x
+    assert low < WINDOW and high > 4 * WINDOW and np.isnan(one.chart.data[explorer_module.REACH].y).all()
     losses = [row.last for curve in one.curves.values() for row in curve.rows]
     np.testing.assert_allclose(one.chart.data[explorer_module.WINDOW].y, [min(losses), max(losses)], rtol=2e-7)
     assert one.chart.data[explorer_module._index("longrope")].name == "LongRoPE's start"
@@ -207,6 +211,7 @@ def test_after_a_stop_it_measures_again_from_the_start(folders):
         (dict(model="empty"), "cannot be loaded"),
         (dict(model="gpt2"), "no rotary module"),
         (dict(model="scaled"), "already scaled"),
+        (dict(model="extended"), "is extended already, saved by clexlab"),
         (dict(text="nowhere"), "is missing; give the folder"),
         (dict(text="empty"), "no document with suffix"),
         (dict(text="short"), "no text is long enough: the longest of 3 has 42 tokens"),
@@ -217,7 +222,8 @@ def test_what_cannot_be_measured_is_said_in_one_line_without_a_traceback(folders
     one = measured(folders, **{**changes, **own})
     assert words in shown(one) and "\n" not in one.notice.value
     assert "Traceback" not in one.notice.value and 'role="alert"' in one.notice.value
-    assert one._progress.description == "failed" and not one._start.disabled and one.curves == {}
+    assert one._progress.description == "failed" and not one._start.disabled
+    assert one.curves == {} and one.sentence == "Nothing is measured yet."
 
 
 def test_the_next_measurement_that_works_clears_the_error(folders):

@@ -115,6 +115,10 @@ _SAID = {
 }
 
 
+# vLLM's names of the temperature; transformers lets them pass.
+_OF_VLLM = ("short_mscale", "long_mscale")
+
+
 def _entry_is(tried: str, given: object, wanted: dict[str, object], upside_down: list[float]) -> bool:
     """Compare one entry key by key; says which key differs and why. True where all of them agree."""
     if unanswered(given):
@@ -141,7 +145,7 @@ def _first_difference(given: object, wanted: dict[str, object], upside_down: lis
             return shown, f"{key!r}: a {type(given[key]).__name__}", "config.json holds plain numbers, text and lists: use .tolist()"
         if given[key] != value and not (not isinstance(value, str) and agrees(value, given[key])):
             return shown, f"{key!r}: {given[key]!r}", _why(key, given[key], upside_down)
-    extra = sorted(set(given) - set(wanted))
+    extra = sorted(key for key in set(given) - set(wanted) if not (key in _OF_VLLM and agrees(wanted["attention_factor"], given[key])))
     return None if not extra else (f"the keys {', '.join(wanted)}", ", ".join(map(str, extra)), "transformers' longrope does not read this")
 
 
@@ -250,7 +254,7 @@ def check_turns_by(answer: object) -> bool:
         if unanswered(given):
             return False
         if isinstance(given, Exception):
-            words = "a return is missing" if isinstance(given, NothingReturned) else "the function raised; read the message above"
+            words = "your function returned nothing here: is a return missing?" if isinstance(given, NothingReturned) else "the function raised; read the message above"
             given = f"{type(given).__name__}: {given}"
         elif not isinstance(given, bool):
             words = "answer True or False: wrap the comparison in bool(...)"

@@ -62,6 +62,8 @@ def open_model(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
             model = AutoModelForCausalLM.from_pretrained(source)
             tokenizer = AutoTokenizer.from_pretrained(source)
     except Exception as error:
+        if isinstance(error, KeyError) and "clexlab" in str(error):
+            raise ValueError(f"{name} is extended already, saved by clexlab; give the model it was made from") from error
         where = f"{source} cannot be loaded" if place.is_dir() else f"{name} is no folder here, and the hub did not give it"
         raise ValueError(f"{where}: {error}") from error
     return model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), tokenizer

@@ -10,7 +10,6 @@ import numpy as np
 import traitlets
 
 from clexlab import scaling
-from clexlab.figures import style
 from clexlab.widgets.explorer import LABEL, WIDE, Explorer, control, describe, steps_slider, whole_slider
 from clexlab.widgets.live_chart import Axis, Curve, LiveChart, Panel, look
 from clexlab.widgets.safely import safely
@@ -22,8 +21,8 @@ GUESS = {"longrope": "LongRoPE's start"}
 TITLES = {kind.name: GUESS.get(kind.name, kind.title) for kind in METHODS}
 FACTORS = (1, 2, 4, 8, 16)
 WINDOW, REACH, UNTOUCHED, FIRST = range(4)
-# Where the axis of lengths stands before anything is measured.
-EMPTY = np.array([128.0, 1024.0])
+# Window and largest factor on the axis of lengths before anything is measured.
+EMPTY = (128, 8)
 
 
 class Stopped(Exception):
@@ -116,7 +115,7 @@ class ModelExplorer(Explorer):
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
         self.curves: dict[str, object] = {}
-        self.chart.draw({REACH: (EMPTY, np.full(2, np.nan))})
+        self.chart.draw(_axis(*EMPTY))
         self.say("Press <b>measure</b>: the untouched model and every chosen method read the same texts, first short, then longer.")
 
     @property
@@ -161,6 +160,8 @@ class ModelExplorer(Explorer):
             self._progress.description = "failed"
             self.notice.tell(error)
         finally:
+            if not self.curves:
+                self.say("Nothing is measured yet.")
             self._running(False)
 
     def _clear(self, request: Request) -> None:
@@ -179,7 +180,7 @@ class ModelExplorer(Explorer):
         self._check_stop()
         window = setup.geometry.window
         self._progress.max = setup.tokens(request.factors)
-        self.chart.draw({REACH: (np.array([window, request.largest * window]), np.full(2, np.nan))})
+        self.chart.draw(_axis(window, request.largest))
         self.say(f"{describe(setup.geometry)}. Measuring …")
         for name, curve in measuring.points(setup, request.factors, self._count):
             self.curves[name] = curve
@@ -221,6 +222,11 @@ def finding(curves: dict) -> str:
     return f"{said}, {TITLES[best]} <b>{rows[best].last:.3f}</b>: the lowest of {len(rows)} chosen."
 
 
+def _axis(window: int, largest: int) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+    """The whole axis of lengths from the start, with a little room on both sides, as a curve that draws nothing."""
+    return {REACH: (np.array([0.85 * window, 1.1 * largest * window]), np.full(2, np.nan))}
+
+
 def _index(name: str) -> int:
     return FIRST + list(TITLES).index(name) if name else UNTOUCHED
 
@@ -230,12 +236,12 @@ def _entry(name: str, value: str | Path, placeholder: str) -> ipywidgets.Text:
 
 
 def _chart() -> LiveChart:
-    panel = Panel("Loss of the last quarter window", Axis("length", "tokens", scale="log2"), Axis("loss", "nats per token"))
+    panel = Panel("Loss of the last quarter of a window", Axis("length", "tokens", scale="log2"), Axis("loss", "nats per token"))
     point = dict(marker=9, passing=True)
     curves = (
         Curve(0, "window", dash="dash", width=1, told=False, passing=True),
         Curve(0, "lengths to come", width=0, legend=False, told=False),
-        Curve(0, "untouched", colour=style.NEUTRAL, width=3, **point),
-        *(Curve(0, title, **look(number), **point) for number, title in enumerate(TITLES.values())),
+        Curve(0, "untouched", **look(0, 3), **point),
+        *(Curve(0, title, **look(number), **point) for number, title in enumerate(TITLES.values(), start=1)),
     )
     return LiveChart([panel], curves, height=380)

@@ -104,6 +104,11 @@ def looks_at_angles_alone(model, path, factor):
     return torch.allclose(torch.atan2(sin, cos)[0, :, :4].cos(), angles.cos(), atol=1e-5)
 
 
+def also_for_vllm(path, factor):
+    scale = path.attention_scale(factor)
+    return lesson.solution_stock_entry(path, factor) | {"short_mscale": scale, "long_mscale": scale}
+
+
 def forgets_bool(model, path, factor):
     return torch.tensor(lesson.solution_turns_by(model, path, factor))
 
@@ -145,6 +150,7 @@ CASES = [
             (lambda path: {}, "the function raised"),
         ],
     ),
+    (lesson.check_stock_entry, also_for_vllm, [(changed(long_mscale=2.0), "does not read this")]),
     (
         lesson.check_turns_by,
         lesson.solution_turns_by,
