@@ -1,4 +1,4 @@
-"""The command `clexlab`: doctor, lab, run, bench. Heavy imports wait inside the functions, so `--help` is instant.
+"""The command `clexlab`: doctor, lab, run, evaluate, export, bench. Heavy imports wait inside the functions, so `--help` is instant.
 
 Exit status: 0 done, 1 something failed while running, 2 the command line is wrong (one line on standard error).
 """
@@ -12,22 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from clexlab import __version__
+from clexlab.commands.arguments import add_evaluate, add_export
+from clexlab.commands.usage import Failed, Parser, Usage
 from clexlab.profiles import PROFILES
 
 ROOT = Path(__file__).resolve().parent.parent
 PROMPT_ANSWERS = "--ServerApp.kernel_websocket_connection_class=clexlab.prompt_server.PromptConnection"
 FIRST_LESSON = "notebooks/00_start_here.ipynb"
-
-
-class Usage(ValueError):
-    """What was asked cannot be done as asked; the message is the one line the user sees."""
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, without the usage block before it."""
-
-    def error(self, message: str) -> None:
-        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,6 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Usage as error:
         print(f"clexlab: {error}", file=sys.stderr)
         return 2
+    except Failed as error:
+        print(f"clexlab: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("\nclexlab: stopped", file=sys.stderr)
         return 130
@@ -61,6 +55,9 @@ def parser() -> Parser:
     one.add_argument("lessons", nargs="+", metavar="NN", help="numbers or names of lessons, or: all")
     one.add_argument("--profile", choices=PROFILES, help="how much to compute (default: CLEXLAB_PROFILE, or cpu)")
     one.set_defaults(command=run)
+
+    add_evaluate(commands)
+    add_export(commands)
 
     one = commands.add_parser("bench", help="measure speed and write it to data/results")
     one.set_defaults(command=bench)

@@ -1,0 +1,114 @@
+"""Arguments of `clexlab evaluate` and `clexlab export`. Nothing heavy is imported before one of them runs."""
+
+import argparse
+import math
+from typing import Any
+
+from clexlab.corpora import TEXT
+
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+
+
+class NextMethod(argparse.Action):
+    """`--method yarn linear`: each name starts with no options of its own."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        names = [values] if isinstance(values, str) else values
+        namespace.methods = [*namespace.methods, *((name, {}) for name in names)]
+
+
+class OptionOfMethod(argparse.Action):
+    """`--option slow=2` belongs to the method named last."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        name, equals, text = values.partition("=")
+        if not (name and equals):
+            parser.error(f"argument --option: {values!r} is not NAME=VALUE, for example rate=1.5")
+        if not namespace.methods:
+            parser.error("argument --option: no --method before it; an option belongs to the method named last")
+        namespace.methods[-1][1][name] = text
+
+
+def add_evaluate(commands: Any) -> None:
+    """The sub-command `evaluate` with its arguments."""
+    one = commands.add_parser(
+        "evaluate",
+        help="loss of a model at several lengths, untouched and with methods, on your texts",
+        description="Measure a causal language model on the same target tokens at every length, untouched and with each method.",
+    )
+    add_model(one)
+    one.add_argument("--method", dest="methods", action=NextMethod, nargs="+", default=[], metavar="NAME", help="yarn, linear, ntk, …")
+    add_option(one)
+    one.add_argument("--factors", type=factors, default=(1.0, 2.0, 4.0, 8.0), help="lengths in windows (default: 1,2,4,8)")
+    one.add_argument("--text", required=True, metavar="FOLDER", help="folder of text files, searched with its sub-folders")
+    one.add_argument("--suffix", dest="suffixes", nargs="+", metavar=".EXT", help=f"endings of text files (default: {' '.join(TEXT)})")
+    one.add_argument("--documents", type=whole, default=16, help="how many texts to measure on, drawn by the seed (default: 16)")
+    one.add_argument("--batch", type=whole, default=4, help="texts computed together (default: 4)")
+    one.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: the GPU if there is one)")
+    one.add_argument("--dtype", choices=DTYPES, default="auto", help="precision of the weights (default: auto, as they are stored)")
+    one.add_argument("--seed", type=seed, default=0, help="of the choice of texts (default: 0)")
+    one.add_argument("--out", metavar="FOLDER", help="write a record of every line of the table to FOLDER/evaluate/")
+    one.set_defaults(command=run_evaluate)
+
+
+def add_export(commands: Any) -> None:
+    """The sub-command `export` with its arguments."""
+    one = commands.add_parser(
+        "export",
+        help="write a model with a method at one factor as a stock checkpoint",
+        description="Write a checkpoint that unmodified transformers loads: MODEL with a method, frozen at one factor.",
+    )
+    add_model(one)
+    one.add_argument("--method", dest="methods", action=NextMethod, default=[], metavar="NAME", help="for a stock model: yarn, linear, …")
+    add_option(one)
+    one.add_argument("--factor", type=factor, required=True, metavar="T", help="length / window, at least 1")
+    one.add_argument("--out", required=True, metavar="PATH", help="folder to write; it must not exist")
+    one.set_defaults(command=run_export)
+
+
+def add_model(one: argparse.ArgumentParser) -> None:
+    one.add_argument("--model", required=True, metavar="PATH", help="a model's folder or its name on the hub")
+    one.add_argument("--window", type=whole, metavar="N", help="tokens the model was trained at (default: its max_position_embeddings)")
+
+
+def add_option(one: argparse.ArgumentParser) -> None:
+    text = "an option of the method named last; VALUE is a number, a word or JSON"
+    one.add_argument("--option", action=OptionOfMethod, metavar="NAME=VALUE", help=text)
+
+
+def whole(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def seed(text: str) -> int:
+    if not text.isdigit() or int(text) >= 2**63:
+        raise argparse.ArgumentTypeError(f"{text!r} is no seed; use a whole number from 0")
+    return int(text)
+
+
+def factor(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 1 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a factor; use a number of at least 1: length / window")
+    return value
+
+
+def factors(text: str) -> tuple[float, ...]:
+    return tuple(factor(part) for part in text.split(","))
+
+
+def run_evaluate(options: argparse.Namespace) -> int:
+    from clexlab.commands import evaluate
+
+    return evaluate.run(options)
+
+
+def run_export(options: argparse.Namespace) -> int:
+    from clexlab.commands import export
+
+    return export.run(options)

@@ -1,0 +1,145 @@
+"""Models and methods as a command line names them: a folder or a hub name, a method and its options, a device."""
+
+import json
+import re
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+
+from clexlab import hf, scaling
+from clexlab.commands.usage import Usage, one_line
+from clexlab.hf import files, saving, spec
+
+# Options of a path that belong to the model and not to the method.
+GEOMETRY = ("name", "head_dim", "base", "window")
+
+
+@dataclass(frozen=True)
+class Saved:
+    """How a checkpoint of clexlab was extended; the model itself is restored, so that it can be its own control."""
+
+    scaling: scaling.Path
+    cache: type[hf.caches.CacheSemantics]
+    factor: float | None
+    schedule: hf.schedules.Schedule
+
+    def on(self, model: nn.Module) -> AbstractContextManager:
+        return hf.extended(model, self.scaling, cache=self.cache, factor=self.factor, schedule=self.schedule)
+
+
+def open_model(name: str, dtype: str) -> tuple[nn.Module, Saved | None]:
+    """The plain model, and how it was extended if the checkpoint says so. Usage for what cannot be loaded whole, or is scaled."""
+    check_place(name)
+    precision = None if dtype == "auto" else getattr(torch, dtype)
+    # A folder may hold anything and its loading may fail in any way; whatever it is, the user needs its one line.
+    try:
+        if is_extended(name):
+            model, loading = saving.load(name, dtype=precision), {}
+        else:
+            model, loading = AutoModelForCausalLM.from_pretrained(
+                name, dtype=precision or "auto", use_safetensors=True, output_loading_info=True
+            )
+    except Exception as error:
+        raise Usage(f"{name} cannot be loaded: {one_line(error)}") from None
+    missing = sorted(loading.get("missing_keys", ()))
+    if missing:
+        raise Usage(f"{name} lacks {len(missing)} weights of a {type(model).__name__}, {missing[0]} for one; they would be random")
+    saved = None
+    if any(isinstance(module, hf.Rotary) for module in model.modules()):
+        rotary = hf.rotary_of(model)
+        saved = Saved(rotary.scaling, rotary.cache, rotary.factor, rotary.schedule)
+        hf.restore(model)
+    hf.geometry(model)
+    return model.eval(), saved
+
+
+def check_place(name: str) -> None:
+    """Refuse early what looks like a path and leads to no model's folder; the hub is asked only for what could be a name there."""
+    folder = Path(name)
+    if folder.is_dir():
+        if not any((folder / file).is_file() for file in ("config.json", "adapter_config.json")):
+            raise Usage(f"{name} holds no config.json; give the folder of a saved model or a model's name on the hub")
+    elif folder.exists():
+        raise Usage(f"{name} is a file; give the folder of a saved model or a model's name on the hub")
+    elif not re.fullmatch(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", name):
+        raise Usage(f"{name} is missing; give the folder of a saved model or a model's name on the hub")
+
+
+def is_extended(name: str) -> bool:
+    """Whether a checkpoint is one that `clexlab.load` reads: saved by clexlab, official CLEX, or an adapter on such a model."""
+    if files.find(name, "adapter_config.json") is not None:
+        base = files.read_json(name, "adapter_config.json").get("base_model_name_or_path")
+        return bool(base) and is_extended(base)
+    return mentions_clex(files.read_json(name, "config.json"))
+
+
+def mentions_clex(config: object) -> bool:
+    if not isinstance(config, dict):
+        return False
+    ours = "clexlab" in config or "clex" in (config.get("type"), config.get("rope_type"))
+    return ours or any(mentions_clex(value) for value in config.values())
+
+
+def window_for(model: nn.Module, saved: Saved | None, asked: int | None) -> int:
+    """The trained length: as asked, else the saved path's, else the config's."""
+    if saved is None:
+        return asked or hf.geometry(model).window
+    if asked not in (None, saved.scaling.window):
+        raise Usage(f"--window is {asked}; the saved {saved.scaling.name} is built for a window of {saved.scaling.window}")
+    return saved.scaling.window
+
+
+def checked_name(name: str) -> str:
+    return scaling.by_name(name).name
+
+
+def build(model: nn.Module, name: str, given: dict[str, str], window: int) -> scaling.Path:
+    """The method on the model's geometry, with the options from the command line in the place of its published ones."""
+    path = hf.scaling_for(model, scaling.by_name(name), window=window)
+    if not given:
+        return path
+    usual = spec.describe(path)
+    known = [option for option in usual if option not in GEOMETRY]
+    for option in given:
+        if option not in known:
+            raise Usage(f"{name} has no option {option!r}; it has {', '.join(known) or 'none'}")
+    return spec.build(usual | {option: parsed(text) for option, text in given.items()})
+
+
+def parsed(text: str) -> object:
+    """A number, a list or an object where the text is JSON, else the word itself."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def open_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    tokenizer = tokenizer_or_none(name)
+    if tokenizer is None:
+        raise Usage(f"{name} holds no tokenizer that loads; save one beside the weights: tokenizer.save_pretrained(folder)")
+    return tokenizer
+
+
+def tokenizer_or_none(name: str) -> PreTrainedTokenizerBase | None:
+    """The tokenizer beside the weights, None where none can be made of what is there."""
+    # What is raised depends on the kind of tokenizer and on which package of its is absent.
+    try:
+        return AutoTokenizer.from_pretrained(name)
+    except Exception:
+        return None
+
+
+def device_for(text: str | None) -> str:
+    """A device that works here, the GPU if none is named."""
+    if text is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=text)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise Usage(f"--device {text} cannot be used: {one_line(str(error).splitlines()[0])}") from None
+    return text
