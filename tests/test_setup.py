@@ -101,6 +101,13 @@ def test_every_paper_in_the_method_table_is_the_one_the_method_names():
         assert method.paper.removeprefix("arXiv:").split("/")[-1] in row[2], method.name
 
 
+def test_the_export_column_of_the_method_table_is_the_stock_type_each_method_writes():
+    for row, method in zip(rows("Methods"), scaling.SCALINGS, strict=True):
+        written = method.default(head_dim=64, base=1e4, window=4096).rope_parameters(4.0)
+        assert row[4].startswith(f"`{written['rope_type']}`"), method.name
+        assert ("larger base" in row[4]) == (written["rope_type"] == "default" and written["rope_theta"] > 1e4), method.name
+
+
 def test_every_link_of_the_readme_into_the_repository_leads_somewhere():
     for target in re.findall(r"\]\((?!http|#)([^)]+)\)", README):
         assert (ROOT / target).exists(), target
