@@ -253,9 +253,10 @@ def check_turns_by(answer: object) -> bool:
         given = call(answer, model, path, 4.0)
         if unanswered(given):
             return False
-        if isinstance(given, Exception):
-            words = "your function returned nothing here: is a return missing?" if isinstance(given, NothingReturned) else "the function raised; read the message above"
-            given = f"{type(given).__name__}: {given}"
+        if isinstance(given, NothingReturned):
+            given, words = "nothing", "your function returned nothing here: is a return missing?"
+        elif isinstance(given, Exception):
+            given, words = f"{type(given).__name__}: {given}", "the function raised; read the message above"
         elif not isinstance(given, bool):
             words = "answer True or False: wrap the comparison in bool(...)"
         if given is not expected:
