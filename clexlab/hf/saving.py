@@ -78,7 +78,7 @@ def official(path: str | os.PathLike) -> CLEX:
 
     `log_scale: true` in its config multiplies queries by ln n/ln L in the FlashAttention path of the official Llama file and in no
     other path of the official code. clexlab does not do it, and `load` refuses such a checkpoint rather than ignore the switch;
-    load(path, scaling=official(path)) loads it without, as the official code runs it with any other attention.
+    load(path, scaling=hf.saving.official(path)) loads it without, as the official code runs it with any other attention.
     """
     path = os.fspath(path)
     return CLEX.official(files.tensors(files.weight_files(path), OFFICIAL), files.read_json(path, "config.json"))
@@ -127,7 +127,7 @@ def _read_official(path: str, raw: dict[str, Any], kind: dict[str, Any], scaling
     if scaling is None and (kind.get("log_scale") or raw.get("log_scale")):
         raise ValueError(
             f"{path} asks for log_scale, queries times ln n/ln L, which the official code does in its FlashAttention path alone and"
-            " clexlab does not do; clexlab.load(path, scaling=hf.official(path)) loads it without"
+            " clexlab does not do; clexlab.load(path, scaling=hf.saving.official(path)) loads it without"
         )
     stock = {key: value for key, value in raw.items() if key not in ("rope_scaling", "rope_parameters", "log_scale")}
     stock["rope_parameters"] = {"rope_type": "default", "rope_theta": kind.get("rope_theta", raw.get("rope_theta", 10_000.0))}
