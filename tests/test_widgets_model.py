@@ -206,12 +206,12 @@ def test_after_a_stop_it_measures_again_from_the_start(folders):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        (dict(model="./nowhere"), "there is no folder ./nowhere"),
-        (dict(model="nobody/nothing"), "no folder here, and the hub did not give it"),
-        (dict(model="empty"), "cannot be loaded"),
+        (dict(model="./nowhere"), "./nowhere is missing; give the folder of a saved model"),
+        (dict(model="nobody/nothing"), "nobody/nothing"),
+        (dict(model="empty"), "holds no config.json"),
         (dict(model="gpt2"), "no rotary module"),
         (dict(model="scaled"), "already scaled"),
-        (dict(model="extended"), "is extended already, saved by clexlab"),
+        (dict(model="extended"), "is extended already, with YaRN"),
         (dict(text="nowhere"), "is missing; give the folder"),
         (dict(text="empty"), "no document with suffix"),
         (dict(text="short"), "no text is long enough: the longest of 3 has 42 tokens"),

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Int
-from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.utils import logging
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
 
 from clexlab import corpora, evaluation, hf, pocket, scaling
+from clexlab.commands import models
+from clexlab.commands.usage import quiet
 from clexlab.frequencies import Geometry
 
 # Called after every text with its tokens, the points that are done, and all points.
@@ -22,7 +23,7 @@ Count = Callable[[int, int, int], None]
 class Setup:
     """A loaded model, the paths to compare (by name) and the texts, each cut to the longest length and one token more."""
 
-    model: PreTrainedModel
+    model: nn.Module
     geometry: Geometry
     paths: dict[str, scaling.Path]
     texts: tuple[Int[Tensor, "_"], ...]
@@ -51,22 +52,17 @@ def prepare(model: str, text: str, methods: Sequence[str], largest: float, docum
     return Setup(model=loaded, geometry=geometry, paths=paths, texts=texts, start=evaluation.start_token(tokenizer))
 
 
-def open_model(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Model and tokenizer of a folder, or of a name on the hub, on the GPU if there is one, as plain transformers loads them."""
-    place = Path(name).expanduser() if name else pocket.FOLDER
-    if not place.is_dir() and (place.is_absolute() or name.startswith(("~", ".")) or name.count("/") > 1):
-        raise ValueError(f"there is no folder {name}; give the folder that holds config.json, or a name on the hub")
-    source = str(place) if place.is_dir() else name
-    try:
-        with quiet():
-            model = AutoModelForCausalLM.from_pretrained(source)
-            tokenizer = AutoTokenizer.from_pretrained(source)
-    except Exception as error:
-        if isinstance(error, KeyError) and "clexlab" in str(error):
-            raise ValueError(f"{name} is extended already, saved by clexlab; give the model it was made from") from error
-        where = f"{source} cannot be loaded" if place.is_dir() else f"{name} is no folder here, and the hub did not give it"
-        raise ValueError(f"{where}: {error}") from error
-    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), tokenizer
+def open_model(name: str) -> tuple[nn.Module, PreTrainedTokenizerBase]:
+    """Model and tokenizer as `clexlab evaluate` opens them, by folder, hub name or "", on the GPU if there is one."""
+    folder = Path(name).expanduser()
+    source = str(pocket.FOLDER) if not name else str(folder) if folder.is_dir() else name
+    # A thread's output would land in whichever cell ran last.
+    with quiet():
+        model, saved = models.open_model(source, "auto")
+        if saved is not None:
+            raise ValueError(f"{name} is extended already, with {saved.scaling.title}; give the model it was made from")
+        tokenizer = models.open_tokenizer(source)
+    return model.to(models.device_for(None)), tokenizer
 
 
 def points(setup: Setup, factors: Sequence[float], count: Count) -> Iterator[tuple[str, evaluation.LossByLength]]:
@@ -94,15 +90,3 @@ def points(setup: Setup, factors: Sequence[float], count: Count) -> Iterator[tup
             before = curves[name].rows if name in curves else ()
             curves[name] = evaluation.LossByLength(window=window, rows=(*before, *point.rows), too_short=0)
             yield name, curves[name]
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """No progress bars of transformers within the block: a thread's output lands in whichever cell ran last."""
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
