@@ -265,6 +265,8 @@ def test_a_folder_without_a_model_is_refused(tmp_path):
         saving.load(tmp_path)
     with pytest.raises(ValueError, match="no folder on this machine"):
         saving.load(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="someone/some-model holds no config.json within reach"):
+        saving.load("someone/some-model")
 
 
 def test_a_stock_checkpoint_needs_a_scaling_to_be_extended_with(tmp_path):
@@ -275,6 +277,17 @@ def test_a_stock_checkpoint_needs_a_scaling_to_be_extended_with(tmp_path):
     path = lively(model)
     hf.extend(model, path)
     assert torch.equal(logits(saving.load(tmp_path, scaling=path)), logits(model))
+
+
+def test_restoring_a_loaded_model_gives_the_stock_model_back(tmp_path):
+    model = LLAMA.build(layers=1)
+    plain, config = logits(model), model.config.to_dict()
+    hf.extend(model, lively(model))
+    model.save_pretrained(tmp_path / "extended")
+    again = hf.restore(saving.load(tmp_path / "extended"))
+    assert torch.equal(logits(again), plain) and again.config.rope_parameters == config["rope_parameters"]
+    again.save_pretrained(tmp_path / "stock")
+    assert torch.equal(logits(transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "stock")), plain)
 
 
 class OwnField(nn.Module):

@@ -17,7 +17,8 @@ def find(path: str, name: str) -> str | None:
         local = os.path.join(path, name)
         return local if os.path.isfile(local) else None
     try:
-        return cached_file(path, name, _raise_exceptions_for_missing_entries=False)
+        # Offline, a file that was never asked for may be missing or only unknown: the reader says what it needed.
+        return cached_file(path, name, _raise_exceptions_for_missing_entries=False, _raise_exceptions_for_connection_errors=False)
     except OSError as error:
         raise ValueError(f"{path} is no folder on this machine and no model of the hub within reach: {error}") from error
 
@@ -26,7 +27,7 @@ def read_json(path: str, name: str) -> dict[str, Any]:
     """One JSON file of a checkpoint; ValueError if it is missing or no JSON object."""
     file = find(path, name)
     if file is None:
-        raise ValueError(f"{path} holds no {name}; pass the folder of a saved model or the name of one on the hub")
+        raise ValueError(f"{path} holds no {name} within reach; pass the folder of a saved model or the name of one on the hub")
     try:
         with open(file, encoding="utf-8") as text:
             content = json.load(text)
