@@ -6,18 +6,19 @@ The truth costs little: the factor moves in steps, attention is causal, so one f
 the logits of every length of the step that ends at b. A cached run reads one chunk a step for the same reason: within a step
 nothing happens to the cache. `token_by_token` makes neither short cut, and the tests compare the two.
 
-    python -m clexlab.decoding --out FOLDER --seed 0 --device cpu        the record behind lesson 07
+`clexlab.cache_record` runs it over texts, methods and semantics, and keeps the result.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import Cache, DynamicCache, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from clexlab import hf
+from clexlab import hf, scaling
+from clexlab.hf.rotary import Angles
 from clexlab.hf.schedules import Schedule
 from clexlab.scaling.base import Path
 
@@ -31,13 +32,21 @@ class Stale(hf.Rerotate):
     name = "stale"
 
     @staticmethod
-    def step(rotary, decoder, cache, state, lengths, new, cached, position_ids):  # noqa: ANN001, ANN205 - as in hf.caches
+    def step(rotary: hf.Rotary, call: hf.caches.Call) -> tuple[Angles, hf.caches.State]:
         # As if no key had been turned yet: angles of the new factor, and nothing to turn.
-        return hf.Rerotate.step(rotary, decoder, cache, None, lengths, new, cached, position_ids)
+        return hf.Rerotate.step(rotary, replace(call, state=None))
 
 
 SEMANTICS = (Stale, *hf.CACHES)
-TITLES = {"stale": "stale keys", "frozen": "frozen", "rerotate": "re-rotated", "refill": "refilled"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A model and the path it is to follow, with a name for tables and menus."""
+
+    title: str
+    model: PreTrainedModel
+    path: Path
 
 
 @dataclass(frozen=True)
@@ -133,12 +142,28 @@ def token_by_token(model: PreTrainedModel, tokens: Int[Tensor, "tokens"], top: i
     return _joined(parts)
 
 
+def pocket_cases() -> tuple[Case, ...]:
+    """The trained pocket model under two closed forms, and its CLEX-tuned sibling under the path it learned, where shipped."""
+    from clexlab import pocket
+
+    model, _ = pocket.load()
+    cases = [Case(title=kind.title, model=model, path=hf.scaling_for(model, kind)) for kind in (scaling.DynamicNTK, scaling.YaRN)]
+    tuned = pocket.FOLDER.with_name("pocket_clex")
+    if (tuned / "config.json").is_file():
+        from clexlab.hf.saving import load
+
+        model = load(tuned).eval()
+        path = hf.rotary_of(model).scaling
+        cases.append(Case(title="CLEX, tuned", model=hf.restore(model), path=path))
+    return tuple(cases)
+
+
 def random_llama(generator: torch.Generator, layers: int, window: int = 32, sharpness: float = 15.0) -> LlamaForCausalLM:
     """A Llama of random weights in which positions matter: q and k are `sharpness` times as large as at initialization.
 
-    Hidden size 64, 4 heads of 16, 97 tokens. Its errors are larger than a trained model's: it shows *whether* a cache is exact.
+    Hidden size 64, 4 heads of 16, 257 tokens (bytes). Its errors are larger than a trained model's: it shows *whether* a cache is exact.
     """
-    shape = dict(hidden_size=64, intermediate_size=128, num_attention_heads=4, num_hidden_layers=layers, vocab_size=97)
+    shape = dict(hidden_size=64, intermediate_size=128, num_attention_heads=4, num_hidden_layers=layers, vocab_size=257)
     model = LlamaForCausalLM(LlamaConfig(**shape, max_position_embeddings=window)).eval()
     with torch.no_grad():
         for name, weight in model.named_parameters():

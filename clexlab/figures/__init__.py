@@ -13,6 +13,7 @@ _HOMES = {
     "bounds": ("deviation_bounds", "extrapolation_bounds", "score_curves", "fitted_score", "fit_sizes"),
     "rotation": ("shifted_pairs", "dials", "score_as_cosines", "scores_by_distance", "pairings", "angle_errors"),
     "evaluation": ("loss_by_length",),
+    "decoding": ("disagreement", "divergence_by_window"),
     "style": (),
     "panels": (),
 }

@@ -5,6 +5,7 @@ draw on a `LiveChart`. `WIDGETS` lists all of them.
 """
 
 from clexlab.widgets.bound_explorer import BoundExplorer
+from clexlab.widgets.cache_explorer import CacheExplorer
 from clexlab.widgets.dynamics_explorer import DynamicsExplorer
 from clexlab.widgets.frequency import FrequencyExplorer
 from clexlab.widgets.live_chart import LiveChart
@@ -13,11 +14,12 @@ from clexlab.widgets.rotation import RotationExplorer
 from clexlab.widgets.safely import ErrorNotice, safely
 from clexlab.widgets.scaling_calculator import ScalingCalculator
 
-WIDGETS = (FrequencyExplorer, RotationExplorer, BoundExplorer, ScalingCalculator, DynamicsExplorer, ModelExplorer)
+WIDGETS = (FrequencyExplorer, RotationExplorer, BoundExplorer, ScalingCalculator, DynamicsExplorer, CacheExplorer, ModelExplorer)
 
 __all__ = [
     "WIDGETS",
     "BoundExplorer",
+    "CacheExplorer",
     "DynamicsExplorer",
     "ErrorNotice",
     "FrequencyExplorer",
