@@ -42,7 +42,7 @@ def test_help_names_every_command_and_loads_nothing_heavy():
         "print(sorted({'torch', 'numpy', 'nbformat', 'plotly', 'jupyterlab'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    for command in ("doctor", "lab", "run", "bench"):
+    for command in ("doctor", "lab", "run", "evaluate", "export", "bench"):
         assert f"\n    {command} " in done.stdout
     assert done.stdout.endswith("[]\n")
 

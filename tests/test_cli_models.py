@@ -5,6 +5,7 @@ import sys
 
 import byte_tokenizer
 import hf_models
+import peft
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -35,6 +36,9 @@ def shelf(tmp_path_factory):
     save(llama, root / "pinned")
     hf.restore(llama)
     save(hf_models.by_name("llama").build(vocab_size=200), root / "few_tokens")
+    for name, base in (("adapter", AutoModelForCausalLM.from_pretrained(root / "llama")), ("adapter_saved", saving.load(root / "saved"))):
+        lora = peft.LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+        save(peft.get_peft_model(base, lora), root / name)
     for refused in hf_models.REFUSED:
         if refused.name in ("gpt2", "yarn"):
             save(refused.build(), root / refused.name)
@@ -128,6 +132,16 @@ def test_an_option_may_be_json(shelf, capfd):
     assert [line[0] for line in cells(capfd.readouterr().out)][3:5] == ["yarn ramp=TurnsRamp", "yarn"]
 
 
+def test_an_untrained_clex_is_called_what_it_is(shelf, tmp_path, capfd):
+    arguments = ["--model", shelf / "llama", "--method", "clex", "--factor"]
+    assert status(["evaluate", *arguments[:-1], "dynamic_ntk", "--factors", "2", "--text", shelf / "texts"]) == 0
+    out = capfd.readouterr().out
+    lines = {line[0]: line[1:] for line in cells(out)}
+    assert lines["clex"] == lines["dynamic_ntk"] and "untrained" in out
+    assert status(["export", *arguments, "2", "--out", tmp_path / "out"]) == 0
+    assert "untrained" in capfd.readouterr().out
+
+
 def test_the_window_can_be_smaller_than_the_config_claims(shelf, capfd):
     assert status(["evaluate", "--model", shelf / "llama", "--text", shelf / "texts", "--window", "8", "--method", "yarn"]) == 0
     assert cells(capfd.readouterr().out)[0] == ["method", "1× (8)", "2× (16)", "4× (32)", "8× (64)"]
@@ -194,6 +208,26 @@ def test_an_exported_checkpoint_is_stock_and_has_the_logits_of_the_extended_mode
     with hf.extended(model, hf.scaling_for(model, scaling.YaRN), factor=4.0), torch.no_grad():
         torch.testing.assert_close(stock(inputs).logits, model(inputs).logits, atol=1e-5, rtol=0)
     assert stock.config.rope_parameters["rope_type"] == "yarn"
+
+
+@pytest.mark.parametrize(("name", "base", "method"), [("adapter", "llama", "yarn"), ("adapter_saved", "saved", None)])
+def test_an_adapter_is_measured_on_its_base_and_merged_into_an_exported_checkpoint(shelf, tmp_path, capfd, name, base, method):
+    chosen = [] if method is None else ["--method", method]
+    assert status(["export", "--model", shelf / name, *chosen, "--factor", "4", "--out", tmp_path / "out"]) == 0
+    model = AutoModelForCausalLM.from_pretrained(shelf / "llama")
+    with hf.extended(model, hf.scaling_for(model, scaling.YaRN), factor=4.0), torch.no_grad():
+        adapted = peft.PeftModel.from_pretrained(model, shelf / name)
+        inputs = torch.arange(60)[None]
+        wanted = adapted(inputs).logits
+    stock = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    # Merging rounds each weight once; logits are of a few units.
+    torch.testing.assert_close(stock(inputs).logits, wanted, atol=1e-4, rtol=0)
+    capfd.readouterr()
+    assert status(["evaluate", "--model", shelf / name, "--text", shelf / "texts", "--factors", "2"]) == 0
+    with_adapter = cells(capfd.readouterr().out)[2:]
+    assert status(["evaluate", "--model", shelf / base, "--text", shelf / "texts", "--factors", "2"]) == 0
+    without = cells(capfd.readouterr().out)[2:]
+    assert [line[0] for line in with_adapter] == [line[0] for line in without] and with_adapter != without
 
 
 def test_a_model_without_tokenizer_is_exported_and_the_user_told(shelf, tmp_path, capfd):

@@ -15,8 +15,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from clexlab import corpora, evaluation, hf, results
-from clexlab.commands.models import build, checked_name, device_for, open_model, open_tokenizer, window_for
+from clexlab import corpora, evaluation, hf, results, scaling
+from clexlab.commands.models import UNTRAINED, build, checked_name, device_for, open_model, open_tokenizer, window_for
 from clexlab.commands.usage import Usage, check_writable, failing, quiet, refusing
 
 EXPERIMENT = "evaluate"
@@ -118,6 +118,7 @@ def keep(options: argparse.Namespace, made: Plan, measurement: evaluation.Measur
 def report(options: argparse.Namespace, made: Plan, measurements: Sequence[evaluation.Measurement]) -> str:
     """What was read, the table, and what its numbers are."""
     result, sample = measurements[0].result, made.sample
+    untrained = any(name == scaling.CLEX.name for name, _ in options.methods)
     return "\n".join(
         [
             made.corpus.report(),
@@ -128,6 +129,7 @@ def report(options: argparse.Namespace, made: Plan, measurements: Sequence[evalu
             f" window {made.window}.",
             f"{result.documents} texts ({result.last_targets} tokens measured), seed {options.seed};"
             f" {sample.too_short} of {sample.looked_at} looked at were too short.",
+            *([UNTRAINED] if untrained else []),
         ]
     )
 

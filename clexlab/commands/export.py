@@ -10,7 +10,7 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from clexlab import hf, scaling
-from clexlab.commands.models import build, checked_name, open_model, tokenizer_or_none, window_for
+from clexlab.commands.models import UNTRAINED, build, checked_name, open_model, tokenizer_or_none, window_for
 from clexlab.commands.usage import Usage, check_writable, quiet, refusing
 from clexlab.hf import exporting
 
@@ -33,6 +33,8 @@ def run(options: argparse.Namespace) -> int:
         window = window_for(model, saved, options.window)
         path = build(model, *wanted[0], window) if saved is None else saved.scaling
         path.check_single(options.factor)
+        # A stock checkpoint holds one weight where an adapter has a product beside it.
+        model = model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
         tokenizer = tokenizer_or_none(options.model)
         with tempfile.TemporaryDirectory(dir=above, prefix=".clexlab-export-") as draft:
             write_checkpoint(model, path, options.factor, Path(draft) / "checkpoint", tokenizer)
@@ -40,6 +42,8 @@ def run(options: argparse.Namespace) -> int:
             os.rename(Path(draft) / "checkpoint", out)
     print(f"{out}: {path.name} at factor {options.factor:g}, {window} → {math.floor(window * options.factor)} tokens")
     print(f'load it with transformers alone: AutoModelForCausalLM.from_pretrained("{out}")')
+    if saved is None and isinstance(path, scaling.CLEX):
+        print(UNTRAINED)
     if tokenizer is None:
         print(f"no tokenizer in {options.model}: copy yours beside the weights")
     return 0

@@ -14,6 +14,8 @@ from clexlab import hf, scaling
 from clexlab.commands.usage import Usage, one_line
 from clexlab.hf import files, saving, spec
 
+ADAPTER = "adapter_config.json"
+UNTRAINED = "clex here is untrained: its field is zero and θ(t) is its prior's, NTK at 2t - 1; a trained one comes with its checkpoint"
 # Options of a path that belong to the model and not to the method.
 GEOMETRY = ("name", "head_dim", "base", "window")
 
@@ -37,17 +39,11 @@ def open_model(name: str, dtype: str) -> tuple[nn.Module, Saved | None]:
     precision = None if dtype == "auto" else getattr(torch, dtype)
     # A folder may hold anything and its loading may fail in any way; whatever it is, the user needs its one line.
     try:
-        if is_extended(name):
-            model, loading = saving.load(name, dtype=precision), {}
-        else:
-            model, loading = AutoModelForCausalLM.from_pretrained(
-                name, dtype=precision or "auto", use_safetensors=True, output_loading_info=True
-            )
+        model = saving.load(name, dtype=precision) if is_extended(name) else load_stock(name, precision or "auto")
+    except Usage:
+        raise
     except Exception as error:
         raise Usage(f"{name} cannot be loaded: {one_line(error)}") from None
-    missing = sorted(loading.get("missing_keys", ()))
-    if missing:
-        raise Usage(f"{name} lacks {len(missing)} weights of a {type(model).__name__}, {missing[0]} for one; they would be random")
     saved = None
     if any(isinstance(module, hf.Rotary) for module in model.modules()):
         rotary = hf.rotary_of(model)
@@ -57,11 +53,35 @@ def open_model(name: str, dtype: str) -> tuple[nn.Module, Saved | None]:
     return model.eval(), saved
 
 
+def load_stock(name: str, dtype: torch.dtype | str) -> nn.Module:
+    """A stock model, or an adapter on the stock model it names; Usage where weights are missing, which would be random."""
+    base = adapter_base(name)
+    if base is not None:
+        from peft import PeftModel
+
+        return PeftModel.from_pretrained(load_stock(base, dtype), name)
+    model, loading = AutoModelForCausalLM.from_pretrained(name, dtype=dtype, use_safetensors=True, output_loading_info=True)
+    missing = sorted(loading["missing_keys"])
+    if missing:
+        raise Usage(f"{name} lacks {len(missing)} weights of a {type(model).__name__}, {missing[0]} for one; they would be random")
+    return model
+
+
+def adapter_base(name: str) -> str | None:
+    """The model a peft adapter was trained on, as the adapter names it; None for what is no adapter."""
+    if files.find(name, ADAPTER) is None:
+        return None
+    base = files.read_json(name, ADAPTER).get("base_model_name_or_path")
+    if not base:
+        raise Usage(f"the adapter in {name} does not name its base model; write base_model_name_or_path into its {ADAPTER}")
+    return base
+
+
 def check_place(name: str) -> None:
     """Refuse early what looks like a path and leads to no model's folder; the hub is asked only for what could be a name there."""
     folder = Path(name)
     if folder.is_dir():
-        if not any((folder / file).is_file() for file in ("config.json", "adapter_config.json")):
+        if not any((folder / file).is_file() for file in ("config.json", ADAPTER)):
             raise Usage(f"{name} holds no config.json; give the folder of a saved model or a model's name on the hub")
     elif folder.exists():
         raise Usage(f"{name} is a file; give the folder of a saved model or a model's name on the hub")
@@ -71,9 +91,9 @@ def check_place(name: str) -> None:
 
 def is_extended(name: str) -> bool:
     """Whether a checkpoint is one that `clexlab.load` reads: saved by clexlab, official CLEX, or an adapter on such a model."""
-    if files.find(name, "adapter_config.json") is not None:
-        base = files.read_json(name, "adapter_config.json").get("base_model_name_or_path")
-        return bool(base) and is_extended(base)
+    base = adapter_base(name)
+    if base is not None:
+        return is_extended(base)
     return mentions_clex(files.read_json(name, "config.json"))
 
 

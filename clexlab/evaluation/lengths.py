@@ -206,7 +206,8 @@ def _losses(model: nn.Module, text: Int[Tensor, "batch span"], start: int | None
 
 
 def _cross_entropy(logits: Float[Tensor, "batch part vocabulary"], targets: Int[Tensor, "batch part"]) -> Float[Tensor, "batch part"]:
-    return functional.cross_entropy(logits.float().mT, targets.to(logits.device), reduction="none").cpu()
+    flat = functional.cross_entropy(logits.flatten(0, 1).float(), targets.flatten().to(logits.device), reduction="none")
+    return flat.view(targets.shape).cpu()
 
 
 def _keeps_logits(model: nn.Module) -> bool:
