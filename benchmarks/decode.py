@@ -22,7 +22,7 @@ from clexlab import hf, ode, rope, scaling
 WINDOW, LENGTHS, KEY_HEADS = 512, (512, 1024, 2048, 4096), (8, 2)
 SHAPE = dict(vocab_size=1024, hidden_size=512, intermediate_size=1408, num_hidden_layers=6, num_attention_heads=8, head_dim=64)
 GEOMETRY = dict(head_dim=64, base=10_000.0, window=WINDOW)
-ROUNDS, WIDER_ROUNDS, CHANGES = 150, 30, 15
+ROUNDS, WIDER_ROUNDS, CHANGES = 120, 30, 15
 # Variants that must not cost more than static RoPE; "static_again" is static RoPE twice and shows what the method can resolve.
 BOUND = ("frozen_pinned", "frozen_planned", "rerotate")
 TARGETS = {name: 1.02 for name in BOUND}
@@ -171,7 +171,15 @@ def fill(cache: DynamicCache, store: list[tuple[Tensor, Tensor]], path: scaling.
 
 
 def forward(model: LlamaForCausalLM, cache: DynamicCache) -> Tensor:
-    return model(input_ids=torch.tensor([[5]]), past_key_values=cache, use_cache=True).logits
+    """Logits of one more token, called as `generate` calls: with a mask and with positions."""
+    cached = cache.get_seq_length()
+    return model(
+        input_ids=torch.tensor([[5]]),
+        attention_mask=torch.ones(1, cached + 1, dtype=torch.long),
+        position_ids=torch.tensor([[cached]]),
+        past_key_values=cache,
+        use_cache=True,
+    ).logits
 
 
 def one_token(model: LlamaForCausalLM, cache: DynamicCache) -> Step:

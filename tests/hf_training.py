@@ -113,3 +113,31 @@ def average_gradients(scene: str, step: int) -> dict[str, Tensor]:
         loss(model, batch(RANKS * step + rank), seed=step).backward()
         ranks.append(gradients(model))
     return {name: sum(each[name] for each in ranks) / RANKS for name in ranks[0]}
+
+
+def compiled(rank: int, folder: str) -> None:
+    """Body of a spawned process, since dynamo cannot trace the checks that pytest puts around every function of clexlab."""
+    torch.set_num_threads(1)
+    found = {"pinned": compiled_pinned(), "learner": compiled_learner()}
+    torch.save(found, Path(folder) / "compiled.pt")
+
+
+@torch.no_grad()
+def compiled_pinned() -> list[tuple[Tensor, Tensor]]:
+    """Logits of one graph and of the model itself, for two lengths; a second compilation is an error."""
+    model = clexlab.extend(build(1), scaling.YaRN(head_dim=hf_models.HEAD_DIM, base=1e4, window=WINDOW), factor=3.0)
+    whole = torch.compile(model, backend="aot_eager", fullgraph=True, dynamic=True)
+    texts = [batch(), torch.cat((batch(1), batch(2)), dim=1)]
+    first = whole(texts[0]).logits
+    with torch.compiler.set_stance("fail_on_recompile"):
+        return [(first, model(texts[0]).logits), (whole(texts[1]).logits, model(texts[1]).logits)]
+
+
+def compiled_learner() -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Gradients with and without torch.compile, over the graph break that the solve is."""
+    model, found = learner(layers=1), []
+    for each in (torch.compile(model, backend="aot_eager"), model):
+        model.zero_grad()
+        loss(each, batch()).backward()
+        found.append(gradients(model))
+    return tuple(found)
