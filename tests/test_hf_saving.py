@@ -118,7 +118,7 @@ def test_bf16_weights_come_back_and_the_field_stays_float32(tmp_path):
     assert again.dtype == torch.bfloat16
     assert {weight.dtype for weight in hf.rotary_of(again).scaling.parameters()} == {torch.float32}
     assert torch.equal(logits(again), logits(model))
-    wide = saving.load(tmp_path, dtype=torch.float32)
+    wide = saving.load(tmp_path, dtype=torch.float32, device="cpu")
     assert {weight.dtype for weight in wide.parameters()} == {torch.float32}
     # A field trained in double precision stays so.
     hf.rotary_of(again).scaling.double()
@@ -234,6 +234,15 @@ def test_pickled_weights_are_refused(tmp_path):
     torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
     with pytest.raises(ValueError, match="safetensors only"):
         saving.load(tmp_path)
+
+
+def test_code_that_lies_in_the_folder_is_never_run(tmp_path):
+    model = saved(tmp_path)
+    (tmp_path / "modeling_own.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    names = {"AutoConfig": "modeling_own.OwnConfig", "AutoModelForCausalLM": "modeling_own.OwnModel"}
+    edit_config(tmp_path, lambda config: config.update(auto_map=names))
+    assert torch.equal(logits(saving.load(tmp_path)), logits(model))
+    assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor, nn
-from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from clexlab.hf import attach
 from clexlab.hf.rotary import Rotary
@@ -69,7 +69,7 @@ def export(model: nn.Module, factor: float, path: str | os.PathLike) -> None:
         with _config_of(model, config):
             model.save_pretrained(written, state_dict=_stock_weights(model, rotary))
         _copy_tokenizer(model, written)
-        _check(AutoConfig.from_pretrained(written), rotary, t, str(path))
+        _check(type(config).from_pretrained(written), rotary, t, str(path))
         if target.exists():
             target.rmdir()
         written.rename(target)

@@ -46,7 +46,7 @@ def load(
     dtype: torch.dtype | None = None,
     device: torch.device | str | None = None,
 ) -> nn.Module:
-    """The extended model saved in a folder (or under a hub name), exactly as it was, in eval mode.
+    """The extended model saved in a folder (or under a hub name), exactly as it was, in eval mode and without training positions.
 
     `path` holds what `save_pretrained` of an extended model wrote, an official CLEX checkpoint (`rope_scaling` of type "clex"), or a
     peft adapter, which names its base model itself. `cache` and `factor` replace what was saved; official checkpoints have
