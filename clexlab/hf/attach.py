@@ -83,6 +83,7 @@ def extend(
         setattr(_generator(model), name, types.MethodType(function, _generator(model)))
     try:
         verify(model)
+        cache.prepare(rotary, decoder)
     except Exception:
         restore(model)
         raise

@@ -24,12 +24,13 @@ _KEY = "_clexlab_state"
 class State:
     """Under which factors the keys of one cache were turned. Lives on the cache object itself, so it cannot outlast it.
 
-    `slots` is the cache length up to which `factors` were planned.
+    `slots` is the cache length up to which `factors` were planned, `owner` the `extend` that filled the cache.
     """
 
     factors: tuple[float, ...]
     angles: "Angles"
     slots: int
+    owner: str
 
     @staticmethod
     def of(cache: object) -> "State | None":
@@ -63,6 +64,12 @@ class CacheSemantics(abc.ABC):
     name: ClassVar[str]
 
     @staticmethod
+    def prepare(rotary: "Rotary", decoder: nn.Module) -> None:
+        """Look at the model once, when it is extended; ValueError for one that these semantics cannot serve."""
+        # Only keys that are turned again need to be known.
+        rotary.following = ()
+
+    @staticmethod
     @abc.abstractmethod
     def step(rotary: "Rotary", call: Call) -> tuple["Angles", State]:
         """Choose, and turn keys if need be; ValueError where the semantics cannot serve the call."""
@@ -79,7 +86,8 @@ class Frozen(CacheSemantics):
 
     @staticmethod
     def step(rotary: "Rotary", call: Call) -> tuple["Angles", State]:
-        wanted = max(call.slots, rotary.planned or 0)
+        # Tokens guessed beyond the plan, in assisted decoding, are thrown away and need no factor.
+        wanted = call.slots if rotary.planned is None else rotary.planned
         if call.state is None:
             # Rows grow together, so each will have its own tokens plus what is still to come.
             to_come = wanted - call.slots
@@ -100,6 +108,10 @@ class Rerotate(CacheSemantics):
     """
 
     name = "rerotate"
+
+    @staticmethod
+    def prepare(rotary: "Rotary", decoder: nn.Module) -> None:
+        rotary.following = following(rotary, decoder)
 
     @staticmethod
     def step(rotary: "Rotary", call: Call) -> tuple["Angles", State]:
@@ -152,9 +164,9 @@ def _begin(rotary: "Rotary", lengths: list[int], slots: int) -> tuple["Angles", 
     factors = tuple(rotary.factor_for(length) for length in lengths)
     angles = rotary.at(factors)
     if rotary.factor is not None:
-        return angles, State(factors, angles, sys.maxsize)
+        return angles, State(factors, angles, sys.maxsize, rotary.owner)
     spare = min(math.floor(factor * rotary.scaling.window + 1e-6) - length for factor, length in zip(factors, lengths, strict=True))
-    return angles, State(factors, angles, slots + max(0, spare))
+    return angles, State(factors, angles, slots + max(0, spare), rotary.owner)
 
 
 def turn_keys(rotary: "Rotary", call: Call, fresh: State) -> None:
@@ -166,7 +178,7 @@ def turn_keys(rotary: "Rotary", call: Call, fresh: State) -> None:
     if len(old.factors) != rows:
         raise ValueError(f"the cache holds {len(old.factors)} rows and the input {rows}; give both the same batch")
     moves = sorted({pair for pair in zip(old.factors, fresh.factors, strict=True) if pair[0] != pair[1]})
-    for layer in _scaled_layers(rotary, call):
+    for layer in _followers(rotary, call):
         # A sliding layer holds its last keys only, in order; a static one has room behind them.
         held = min(layer.keys.shape[-2], call.cached)
         positions = _positions(call, rows, held, layer.keys.device)
@@ -200,18 +212,64 @@ def _line(angles: "Angles", row: int) -> tuple[Tensor, float]:
     return angles.theta[line], angles.scales[line]
 
 
-def _scaled_layers(rotary: "Rotary", call: Call) -> list[Any]:
+def _followers(rotary: "Rotary", call: Call) -> list[Any]:
     """Layers whose keys follow the path and whose keys we can reach; ValueError for stores that keep them in another form."""
     from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer, StaticLayer, StaticSlidingWindowLayer
 
-    kinds = call.decoder.config.layer_types if rotary.scaled else None
-    layers = [layer for index, layer in enumerate(call.cache.layers) if kinds is None or kinds[index] in rotary.scaled]
+    layers = [layer for layer, follows in zip(call.cache.layers, rotary.following, strict=True) if follows]
     for layer in layers:
         if type(layer) not in (DynamicLayer, DynamicSlidingWindowLayer, StaticLayer, StaticSlidingWindowLayer):
             raise ValueError(
                 f"cached keys in a {type(layer).__name__} cannot be turned; use a dynamic or static cache, or cache='frozen'"
             )
     return [layer for layer in layers if layer.is_initialized]
+
+
+@torch.no_grad()
+def following(rotary: "Rotary", decoder: nn.Module) -> tuple[bool, ...]:
+    """Which layers keep keys that turn with the path, found by trial, with one token: it attends to itself under any angle.
+
+    So its keys under two sets of frequencies differ by the turning alone, in every layer. Where they do not differ, the layer has
+    no rotary positions, or its own. ValueError where turning the first does not give the second: keys are then laid out, normalised
+    or compressed in a way that `rerotate` cannot serve.
+    """
+    pairs = rotary.scaling.pairs
+    first, second = torch.linspace(0.3, 2.5, pairs), torch.linspace(1.7, 0.4, pairs)
+    states = [State((1.0,), rotary.fixed(theta), 1, rotary.owner) for theta in (first, second)]
+    try:
+        old, new = (_lone_keys(rotary, decoder, state) for state in states)
+        turned = [keys.clone() for keys in old]
+        call = Call(decoder, None, states[0], [1], 0, 0, None)
+        follows = tuple(not torch.equal(before, after) for before, after in zip(old, new, strict=True))
+        for keys in (keys for keys, moves in zip(turned, follows, strict=True) if moves):
+            _turn_rows(rotary, call, keys, [0], torch.ones(1, 1, dtype=torch.long, device=keys.device), states[1])
+    except Exception as error:
+        raise ValueError(f"cached keys of {type(decoder).__name__} cannot be turned ({error}); use cache='frozen' or 'refill'") from error
+    for index, (given, wanted) in enumerate(zip(turned, new, strict=True)):
+        # bf16 keys are known to half a percent; keys turned in another way are far apart.
+        if (given - wanted).float().norm() > 0.02 * wanted.float().norm():
+            raise ValueError(
+                f"turning cached keys of {type(decoder).__name__}, layer {index}, does not give the keys of the other frequencies; use"
+                " cache='frozen' or 'refill'"
+            )
+    return follows
+
+
+def _lone_keys(rotary: "Rotary", decoder: nn.Module, state: State) -> list[Tensor]:
+    """The keys of one token at position 1 in every layer, under the frequencies of `state`."""
+    from transformers import DynamicCache
+
+    modes = [(module, module.training) for module in decoder.modules()]
+    constant, rotary.constant = rotary.constant, state.angles
+    try:
+        token = torch.ones(1, 1, dtype=torch.long, device=next(decoder.parameters()).device)
+        cache = DynamicCache(config=decoder.config)
+        decoder.eval()(input_ids=token, position_ids=token, past_key_values=cache, use_cache=True)
+        return [layer.keys for layer in cache.layers]
+    finally:
+        rotary.constant = constant
+        for module, training in modes:
+            module.training = training
 
 
 def empty(cache: Any) -> None:

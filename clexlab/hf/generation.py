@@ -77,12 +77,17 @@ def _refill(kind: type) -> Any:
         rotary = _rotary(self)
         state = State.of(past_key_values)
         if rotary.cache is caches.Refill and state is not None and past_key_values.get_seq_length():
-            counts = attention_mask.sum(-1).tolist() if attention_mask is not None else [input_ids.shape[1]] * input_ids.shape[0]
+            cached = int(past_key_values.get_seq_length())
+            if attention_mask is None:
+                # After a prompt of embeddings the ids are the new tokens alone.
+                counts = [max(input_ids.shape[1], cached + 1)] * input_ids.shape[0]
+            else:
+                counts = attention_mask.sum(-1).clamp(min=1).tolist()
             if tuple(rotary.factor_for(count) for count in counts) != state.factors:
-                if input_ids.shape[1] <= int(past_key_values.get_seq_length()):
+                if input_ids.shape[1] <= cached:
                     raise ValueError(
-                        f"the cache holds {int(past_key_values.get_seq_length())} tokens and generate() was given {input_ids.shape[1]}:"
-                        " cache='refill' needs every token as input_ids, not as inputs_embeds or a cache alone"
+                        f"the cache holds {cached} tokens and generate() was given {input_ids.shape[1]}: cache='refill' needs every token"
+                        " as input_ids, at once, not as inputs_embeds, a cache alone or a prompt in chunks"
                     )
                 caches.empty(past_key_values)
                 next_sequence_length = None

@@ -8,6 +8,8 @@ gets is decided in a hook before the decoder runs, where cache, mask and positio
 """
 
 import inspect
+import sys
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -72,6 +74,10 @@ class Rotary(nn.Module):
         self.config, self.scaled = config, scaled
         self.cache, self.factor, self.schedule, self.positions = cache, factor, schedule, positions
         self.arguments = arguments
+        # What this module's caches are known by; a copied model may go on with a copied cache.
+        self.owner = uuid.uuid4().hex
+        # Which layers keep keys that turn with the path; found by `rerotate` when the model is extended.
+        self.following: tuple[bool, ...] = ()
         self.planned: int | None = None
         # Of the forward that is running: its angles, and the state for a cache the decoder makes itself.
         self.angles: Angles | None = None
@@ -120,6 +126,10 @@ class Rotary(nn.Module):
         stand_in = StandIn(theta, scale, self.config, layer_type)
         return stock(stand_in, x, position_ids, *(() if layer_type is None else (layer_type,)))
 
+    def fixed(self, theta: Tensor) -> Angles:
+        """These frequencies for every row, without temperature."""
+        return Angles(theta[None].to(next(self.original.buffers()).device), (1.0,))
+
     @torch.compiler.disable
     def at(self, factors: Sequence[float], positions: Tensor | None = None) -> Angles:
         """Angles for one factor per row: the path is asked once for all distinct factors, in float32 whatever autocast says."""
@@ -138,18 +148,22 @@ class Rotary(nn.Module):
         mask = full_mask_for_rising(given["position_ids"], _inputs(given)) if lone else None
         if self.constant is None:
             self.choose(decoder, given)
+        elif given.get("past_key_values") is not None:
+            self.vouch(given["past_key_values"])
         return None if mask is None else ((), {**given, "attention_mask": mask})
 
     def after(self, decoder: nn.Module, args: tuple, kwargs: dict[str, Any], output: object) -> None:
         """Hook after the forward: a cache that the decoder made itself learns under which factors it was filled."""
-        if not (self.asked or torch.compiler.is_compiling()):
+        if not (torch.compiler.is_compiling() or self.asked):
             raise ValueError(f"{type(decoder).__name__} ran without asking its rotary_emb for angles; clexlab cannot extend this model")
-        if self.constant is not None:
-            return
         state, self.state, self.angles = self.state, None, None
+        if self.constant is not None:
+            state = self._fixed_state()
+        if state is None:
+            return
         made = output if isinstance(output, tuple) else (getattr(output, "past_key_values", None),)
         for cache in made:
-            if isinstance(cache, Cache) and state is not None:
+            if isinstance(cache, Cache):
                 state.attach(cache)
 
     @torch.compiler.disable
@@ -159,19 +173,39 @@ class Rotary(nn.Module):
         new, cached = inputs.shape[1], 0 if cache is None else int(cache.get_seq_length())
         if self.training and self.positions is not None and not cached:
             draw = self.positions.draw(new, torch.default_generator)
-            self.angles = self.at([draw.factor], draw.positions)
+            self.angles, self.state = self.at([draw.factor], draw.positions), None
             return
-        state = State.of(cache) if cached else None
-        if cached and state is None:
-            raise ValueError(
-                f"the cache holds {cached} keys but not the factor they were turned with: it was filled before clexlab.extend,"
-                " or by another model; start with an empty cache"
-            )
+        state = self._own(cache, cached)
         lengths = token_counts(given, inputs.shape[0], new, cached)
         call = Call(decoder, cache, state, lengths, new, cached, given.get("position_ids"))
         self.angles, self.state = self.cache.step(self, call)
         if cache is not None:
-            self.state.attach(cache)
+            if self.state is not state:
+                self.state.attach(cache)
+            self.state = None
+
+    def vouch(self, cache: Cache) -> None:
+        """At a constant factor: mark an empty cache as ours, refuse one that others filled."""
+        state = State.of(cache)
+        if state is None or state.owner != self.owner:
+            # A compiled graph cannot branch on what a cache holds.
+            if not torch.compiler.is_compiling():
+                self._own(cache, int(cache.get_seq_length()))
+            self._fixed_state().attach(cache)
+
+    def _fixed_state(self) -> State:
+        """The state of every cache at a constant factor: it holds for all rows and any length."""
+        return State((), self.constant, sys.maxsize, self.owner)
+
+    def _own(self, cache: Cache | None, cached: int) -> State | None:
+        """The state of a cache that this module filled, None of an empty one; ValueError for keys turned by others."""
+        state = State.of(cache) if cached else None
+        if cached and (state is None or state.owner != self.owner):
+            raise ValueError(
+                f"the cache holds {cached} keys that were not turned by this method: it was filled before clexlab.extend, or by another"
+                " model; start with an empty cache"
+            )
+        return state
 
     def factor_for(self, length: float) -> float:
         """The factor a row of `length` tokens gets: the pinned one, else the schedule's."""
@@ -205,6 +239,9 @@ def token_counts(given: dict[str, Any], batch: int, new: int, cached: int) -> li
     mask = mask if isinstance(mask, Tensor) and mask.ndim == 2 and mask.shape[1] >= new else None
     if position_ids is not None:
         last = position_ids.expand(batch, -1)
+        if new == 1 and cached:
+            # One more token of a text: the case of every decoding step, where each operation on tensors counts.
+            return [max(1, int(position) + 1) for position, *_ in last.tolist()]
         if mask is not None and not cached + new > mask.shape[1]:
             last = last.masked_fill(mask[:, cached : cached + new].to(last.device) == 0, 0)
         return [max(1, int(count)) for count in (last.amax(-1) + 1).tolist()]
