@@ -99,6 +99,23 @@ def test_the_layers_run_once_for_all_chunks(llama, monkeypatch):
     assert len(calls) == 1
 
 
+def test_no_more_logits_than_allowed_are_ever_held_at_once(llama, monkeypatch):
+    monkeypatch.setattr(lengths, "LOGITS", 1000)
+    sizes = []
+    handle = llama.lm_head.register_forward_hook(lambda module, given, output: sizes.append(output.numel()))
+    try:
+        evaluation.loss_by_length(llama, documents(130, 140), WINDOW, (1, 8))
+    finally:
+        handle.remove()
+    assert 500 < max(sizes) <= 1000 and sum(sizes) == 2 * (16 + 128) * hf_models.VOCABULARY
+
+
+def test_documents_of_any_whole_number_type_are_taken(llama):
+    text = documents(40)[0]
+    mixed = evaluation.loss_by_length(llama, [text, text.int(), text.to(torch.uint8)], WINDOW, (2,))
+    assert len(set(mixed.at(2).last_by_document)) == 1
+
+
 def test_the_result_does_not_depend_on_the_batch(llama):
     texts = documents(70, 80, 66, 90, 65)
     one, many = (evaluation.loss_by_length(llama, texts, WINDOW, (1, 4), batch=batch) for batch in (1, 4))

@@ -92,20 +92,24 @@ def record_file(options: argparse.Namespace, label: str) -> Path | None:
     if options.out is None:
         return None
     check_writable(Path(options.out))
-    model = Path(options.model).resolve().name if Path(options.model).exists() else options.model
-    run = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{model}.{label}.seed{options.seed}").strip(".-")
+    run = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{short_name(options.model)}.{label}.seed{options.seed}").strip("._-")
     file = Path(options.out) / EXPERIMENT / f"{run}.json"
     if file.exists():
         raise Usage(f"{file} exists; records are never overwritten, choose another --out")
     return file
 
 
+def short_name(place: str) -> str:
+    """The last part of a folder's path, a hub name whole: records tell no paths of this machine."""
+    return Path(place).resolve().name if Path(place).exists() else place
+
+
 def keep(options: argparse.Namespace, made: Plan, measurement: evaluation.Measurement, file: Path) -> None:
-    """Write one record. Names of folders are left out of it: only the last part of the model's and the text's."""
+    """Write one record."""
     config = {
-        "model": Path(options.model).name if Path(options.model).exists() else options.model,
+        "model": short_name(options.model),
         "dtype": str(made.model.dtype).removeprefix("torch."),
-        "text": Path(options.text).resolve().name,
+        "text": short_name(options.text),
         "text_fingerprint": made.corpus.fingerprint,
         "documents": list(made.sample.names),
         "start_token": made.start,

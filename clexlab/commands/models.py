@@ -2,6 +2,7 @@
 
 import json
 import re
+import textwrap
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +44,7 @@ def open_model(name: str, dtype: str) -> tuple[nn.Module, Saved | None]:
     except Usage:
         raise
     except Exception as error:
-        raise Usage(f"{name} cannot be loaded: {one_line(error)}") from None
+        raise Usage(f"{name} cannot be loaded: {textwrap.shorten(str(error), 300, placeholder=' …')}") from None
     saved = None
     if any(isinstance(module, hf.Rotary) for module in model.modules()):
         rotary = hf.rotary_of(model)
@@ -60,7 +61,10 @@ def load_stock(name: str, dtype: torch.dtype | str) -> nn.Module:
         from peft import PeftModel
 
         return PeftModel.from_pretrained(load_stock(base, dtype), name)
-    model, loading = AutoModelForCausalLM.from_pretrained(name, dtype=dtype, use_safetensors=True, output_loading_info=True)
+    # Left open, trust_remote_code would ask a question and wait for its answer.
+    model, loading = AutoModelForCausalLM.from_pretrained(
+        name, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+    )
     missing = sorted(loading["missing_keys"])
     if missing:
         raise Usage(f"{name} lacks {len(missing)} weights of a {type(model).__name__}, {missing[0]} for one; they would be random")
@@ -149,7 +153,7 @@ def tokenizer_or_none(name: str) -> PreTrainedTokenizerBase | None:
     """The tokenizer beside the weights, None where none can be made of what is there."""
     # What is raised depends on the kind of tokenizer and on which package of its is absent.
     try:
-        return AutoTokenizer.from_pretrained(name)
+        return AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     except Exception:
         return None
 

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Integer
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -91,7 +91,7 @@ class LossByLength:
 
 def loss_by_length(
     model: nn.Module,
-    tokens: Sequence[Int[Tensor, "_"]],
+    tokens: Sequence[Integer[Tensor, "_"]],
     window: int,
     factors: Sequence[float] = FACTORS,
     *,
@@ -154,15 +154,15 @@ def path_of(model: nn.Module) -> Path | None:
     return hf.rotary_of(model).scaling if any(isinstance(module, hf.Rotary) for module in model.modules()) else None
 
 
-def _cut(tokens: Sequence[Int[Tensor, "_"]], longest: int) -> Int[Tensor, "documents span"]:
-    long_enough = [document[: longest + 1] for document in tokens if len(document) > longest]
+def _cut(tokens: Sequence[Integer[Tensor, "_"]], longest: int) -> Int[Tensor, "documents span"]:
+    long_enough = [document[: longest + 1].to("cpu", torch.long) for document in tokens if len(document) > longest]
     if not long_enough:
         best = max((len(document) for document in tokens), default=0)
         raise ValueError(
             f"no document is long enough: the longest of {len(tokens)} has {best} tokens, the largest factor needs {longest + 1};"
             " measure smaller factors, a smaller window or longer texts"
         )
-    return torch.stack(long_enough).to("cpu", torch.long)
+    return torch.stack(long_enough)
 
 
 def _check_tokens(model: nn.Module, texts: Int[Tensor, "documents span"], start: int | None) -> None:

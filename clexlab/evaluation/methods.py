@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from jaxtyping import Int
+from jaxtyping import Integer
 from torch import Tensor, nn
 
 from clexlab import hf, results
@@ -29,7 +29,7 @@ class Measurement:
 def measure(
     model: nn.Module,
     label: str,
-    tokens: Sequence[Int[Tensor, "_"]],
+    tokens: Sequence[Integer[Tensor, "_"]],
     window: int,
     factors: Sequence[float] = FACTORS,
     *,
@@ -48,7 +48,7 @@ def measure(
 def compare(
     model: nn.Module,
     paths: Sequence[Path] | Mapping[str, Path],
-    tokens: Sequence[Int[Tensor, "_"]],
+    tokens: Sequence[Integer[Tensor, "_"]],
     window: int,
     factors: Sequence[float] = FACTORS,
     *,
