@@ -7,7 +7,9 @@ cached keys, `schedules` which factor a length gets; `load` and `export` are the
 from clexlab.hf import caches, schedules, spec
 from clexlab.hf.attach import extend, extended, geometry, restore, rotary_of, scaling_for, verify
 from clexlab.hf.caches import CACHES, Frozen, Refill, Rerotate
+from clexlab.hf.exporting import export, stock_config
 from clexlab.hf.rotary import Rotary
+from clexlab.hf.saving import load, official
 from clexlab.hf.schedules import SCHEDULES, Doubling, Exact, Whole
 
 __all__ = [
@@ -21,13 +23,17 @@ __all__ = [
     "Rotary",
     "Whole",
     "caches",
+    "export",
     "extend",
     "extended",
     "geometry",
+    "load",
+    "official",
     "restore",
     "rotary_of",
     "scaling_for",
     "schedules",
     "spec",
+    "stock_config",
     "verify",
 ]
