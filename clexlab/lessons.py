@@ -62,6 +62,13 @@ LESSONS = (
         outcome="you solve the flow, measure its error, and know what a learned part may do",
         minutes=60,
     ),
+    Lesson(
+        number=17,
+        title="your own model",
+        question="How do I extend, measure, save and export a model of mine?",
+        outcome="any RoPE model of transformers, extended, measured beside its untouched self, and handed on as a stock checkpoint",
+        minutes=45,
+    ),
 )
 
 PLANNED = (
@@ -76,6 +83,5 @@ PLANNED = (
     (14, "retrieve or extend"),
     (15, "positions in images"),
     (16, "positions in space"),
-    (17, "your own model"),
     (18, "write your own method"),
 )
