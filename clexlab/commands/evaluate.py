@@ -44,6 +44,7 @@ def run(options: argparse.Namespace) -> int:
             files = {label: record_file(options, label) for label in made.ways}
         measurements = []
         with failing():
+            made.model.to(made.device)
             for label in made.ways:
                 measurements.append(measure(options, made, label))
                 if files[label] is not None:
@@ -76,7 +77,7 @@ def plan(options: argparse.Namespace) -> Plan:
     evaluation.check_tokenizer(model, tokenizer)
     generator = torch.Generator().manual_seed(options.seed)
     sample = evaluation.sample(corpus.documents, tokenizer, longest, options.documents, generator)
-    return Plan(model.to(device), ways, window, factors, sample, corpus, evaluation.start_token(tokenizer), device)
+    return Plan(model, ways, window, factors, sample, corpus, evaluation.start_token(tokenizer), device)
 
 
 def measure(options: argparse.Namespace, made: Plan, label: str) -> evaluation.Measurement:

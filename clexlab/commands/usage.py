@@ -62,7 +62,8 @@ def quiet() -> Iterator[None]:
     import huggingface_hub.utils as hub
     from transformers.utils import logging
 
-    loud, bars = (logging.get_verbosity(), hub.logging.get_verbosity()), logging.is_progress_bar_enabled()
+    loud = logging.get_verbosity(), hub.logging.get_verbosity()
+    bars = logging.is_progress_bar_enabled(), not hub.are_progress_bars_disabled()
     logging.set_verbosity_error()
     hub.logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -75,9 +76,10 @@ def quiet() -> Iterator[None]:
     finally:
         logging.set_verbosity(loud[0])
         hub.logging.set_verbosity(loud[1])
-        if bars:
+        if bars[0]:
             logging.enable_progress_bar()
-        hub.enable_progress_bars()
+        if bars[1]:
+            hub.enable_progress_bars()
 
 
 def check_writable(target: Path) -> Path:
