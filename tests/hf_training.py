@@ -9,11 +9,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 import clexlab
-from clexlab import positions, scaling
+from clexlab import hf, positions, scaling
 
 WINDOW, LENGTH = 16, 12
 FIELD = "rotary_emb.scaling.field."
@@ -77,6 +77,8 @@ def one_rank(rank: int, folder: str) -> None:
     dist.init_process_group("gloo", init_method=(Path(folder) / "meeting").as_uri(), rank=rank, world_size=RANKS)
     found = {scene: ddp_gradients(rank, scene) for scene in ("all_at_1", "apart")}
     found["sharded"] = sharded_step(rank)
+    found["mixed"] = mixed_precision_gradients(rank)
+    found["refusal"] = refusal_of_half_precision(rank)
     if rank == 0:
         torch.save(found, Path(folder) / "found.pt")
     dist.barrier()
@@ -105,11 +107,34 @@ def sharded_step(rank: int) -> dict[str, Tensor]:
     return {name: weight.full_tensor() for name, weight in model.state_dict().items()}
 
 
-def average_gradients(scene: str, step: int) -> dict[str, Tensor]:
-    """What two ranks must agree on, computed one after the other in this process."""
+HALF = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
+
+
+def mixed_precision_gradients(rank: int) -> dict[str, Tensor]:
+    """Layers compute in bf16; the path is sharded on its own, under no policy, so that the solve stays in float32."""
+    model = learner(sampler_of(rank, "apart"))
+    mesh = init_device_mesh("cpu", (RANKS,))
+    fully_shard(hf.rotary_of(model).scaling, mesh=mesh)
+    fully_shard(model, mesh=mesh, mp_policy=HALF)
+    loss(model, batch(rank), seed=0).backward()
+    return {name: weight.grad.full_tensor() for name, weight in model.named_parameters()}
+
+
+def refusal_of_half_precision(rank: int) -> str:
+    """What is said when the policy reaches the field."""
+    model = fully_shard(learner(), mesh=init_device_mesh("cpu", (RANKS,)), mp_policy=HALF)
+    try:
+        loss(model, batch(rank))
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def average_gradients(scene: str, step: int, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
+    """What two ranks must agree on, computed one after the other in this process, with the model cast to `dtype`."""
     ranks = []
     for rank in range(RANKS):
-        model = learner(sampler_of(rank, scene))
+        model = learner(sampler_of(rank, scene)).to(dtype)
         loss(model, batch(RANKS * step + rank), seed=step).backward()
         ranks.append(gradients(model))
     return {name: sum(each[name] for each in ranks) / RANKS for name in ranks[0]}

@@ -212,6 +212,19 @@ def test_a_step_of_sharded_training_is_a_step_of_one_process(two_ranks):
         torch.testing.assert_close(two_ranks["sharded"][name], value, **ROUNDING)
 
 
+@pytest.mark.slow
+def test_sharded_training_in_mixed_precision_leaves_the_field_its_own(two_ranks):
+    mean, found = average_gradients("apart", 0, torch.bfloat16), two_ranks["mixed"]
+    assert found.keys() == mean.keys() and all(gradient.dtype == torch.float32 for gradient in found.values())
+    for name in field_of(learner()):
+        assert (found[name] - mean[name]).norm() < 1e-3 * mean[name].norm(), name
+
+
+@pytest.mark.slow
+def test_half_precision_for_the_field_is_refused(two_ranks):
+    assert "bfloat16" in two_ranks["refusal"] and "float32" in two_ranks["refusal"]
+
+
 # ------------------------------------------------------------------------------------------------ peft and Trainer
 
 

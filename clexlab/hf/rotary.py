@@ -135,8 +135,11 @@ class Rotary(nn.Module):
         """Angles for one factor per row: the path is asked once for all distinct factors, in float32 whatever autocast says."""
         distinct = sorted(set(factors))
         grid = torch.tensor(distinct, dtype=torch.float64)
-        with torch.autocast(self.scaling.device_for(1.0).type, enabled=False):
-            theta = self.scaling.inv_freq(grid)
+        path = self.scaling
+        # A path whose forward is inv_freq is called as the module it is: FSDP gathers a module's weights in its call.
+        as_module = isinstance(path, nn.Module) and type(path).forward is type(path).inv_freq
+        with torch.autocast(path.device_for(1.0).type, enabled=False):
+            theta = path(grid) if as_module else path.inv_freq(grid)
         line = None if len(distinct) == 1 else tuple(distinct.index(factor) for factor in factors)
         device = next(self.original.buffers()).device
         return Angles(theta.to(device), tuple(self.scaling.attention_scale(factor) for factor in distinct), line, positions)
