@@ -108,19 +108,22 @@ def compare(
 ) -> Disagreement:
     """Read `tokens` twice, with and without a cache, at the factors of `schedule`, and compare what comes next.
 
-    `semantics` is one of SEMANTICS. Under `hf.Frozen` both runs keep the factor of the whole text; under the others both follow
-    the length. The model is extended for the time of the call and must not be extended before. Raises ValueError for a model
-    in training mode, fewer than two tokens, and what `extend`, the path and the schedule refuse.
+    `semantics` is one of SEMANTICS. Under `hf.Frozen` both runs keep the factor of all that is read; under the others both
+    follow the length. The last token is never read, so a text of 8 windows and one token needs a factor of 8. The model is
+    extended for the time of the call and must not be extended before. Raises ValueError for a model in training mode, fewer than
+    two tokens, and what `extend`, the path and the schedule refuse.
     """
     _check(model, tokens)
-    planned = schedule.factor(path, len(tokens)) if semantics is hf.Frozen else None
+    # The last token is only looked for, never read.
+    read = tokens[:-1]
+    planned = schedule.factor(path, len(read)) if semantics is hf.Frozen else None
     # A name that `extend` knows; the rule itself is put in its place.
     known = semantics if semantics in hf.CACHES else hf.Rerotate
     parts = []
     with hf.extended(model, path, cache=known.name, factor=planned, schedule=schedule):
         hf.rotary_of(model).cache = semantics
-        for step, cached in _read(model, tokens, semantics, steps(path, schedule, len(tokens))):
-            uncached = model(tokens[None, : step.stop], use_cache=False).logits[0, step.start :]
+        for step, cached in _read(model, read, semantics, steps(path, schedule, len(read))):
+            uncached = model(read[None, : step.stop], use_cache=False).logits[0, step.start :]
             factor = step.factor if planned is None else planned
             parts.append(_judge(uncached, cached, tokens, step, factor, top))
     return _joined(parts)
@@ -135,8 +138,8 @@ def token_by_token(model: PreTrainedModel, tokens: Int[Tensor, "tokens"], top: i
     _check(model, tokens)
     cache, parts = DynamicCache(config=model.config), []
     # All of one run before the other: a stock dynamic rope remembers the longest text it has met, and forgets it at length 1.
-    cached = [_logits(model, tokens[n : n + 1], cache) for n in range(len(tokens))]
-    for n in range(len(tokens)):
+    cached = [_logits(model, tokens[n : n + 1], cache) for n in range(len(tokens) - 1)]
+    for n in range(len(tokens) - 1):
         uncached = model(tokens[None, : n + 1], use_cache=False).logits[0, n:]
         parts.append(_judge(uncached, cached[n], tokens, Step(n, n + 1, torch.nan), torch.nan, top))
     return _joined(parts)
@@ -208,12 +211,12 @@ def _judge(
     factor: float,
     top: int,
 ) -> Disagreement:
-    """One step's comparison, without the length that no token follows. In float64: a KL of 1e-9 is a difference of large sums."""
+    """One step's comparison, in float64: a KL of 1e-9 is a difference of large sums."""
     follows = tokens[step.start + 1 : step.stop + 1]
-    truth, other = (logits[: len(follows)].double().log_softmax(-1) for logits in (uncached, cached))
+    truth, other = (logits.double().log_softmax(-1) for logits in (uncached, cached))
     top_uncached, top_cached = (each.topk(min(top, each.shape[-1])) for each in (truth, other))
     return Disagreement(
-        lengths=torch.arange(step.start + 1, step.start + 1 + len(follows)),
+        lengths=torch.arange(step.start + 1, step.stop + 1),
         factors=torch.full((len(follows),), factor, dtype=torch.float64),
         # A KL is never negative; its rounding may be.
         divergence=(truth.exp() * (truth - other)).sum(-1).clamp(min=0).cpu(),

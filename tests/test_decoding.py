@@ -66,7 +66,7 @@ def test_one_forward_and_one_chunk_a_step_give_what_a_forward_per_token_gives(de
     # CLEX solves its flow at every forward: two steps of the factor must do.
     tokens = tokens[:36] if path.name == "clex" else tokens
     found = decoding.compare(deep, path, tokens, semantics, schedule)
-    uncached, cached = (logits.double().log_softmax(-1)[:-1] for logits in by_hand(deep, path, tokens, semantics, schedule))
+    uncached, cached = (logits.double().log_softmax(-1) for logits in by_hand(deep, path, tokens[:-1], semantics, schedule))
     expected = (uncached.exp() * (uncached - cached)).sum(-1)
     # A difference of 1e-6 in logits moves a KL of 1e-2 by about 1e-6 · its square root.
     torch.testing.assert_close(found.divergence, expected.clamp(min=0), rtol=1e-3, atol=1e-8)
@@ -132,6 +132,13 @@ def test_every_length_but_the_last_is_compared_and_the_changes_are_named(deep, t
     assert found.top_cached.shape == found.weight_uncached.shape == (48, 3)
     assert (found.same == (found.top_cached[:, 0] == found.top_uncached[:, 0])).all()
     assert found.among(found.lengths > 40).lengths.tolist() == list(range(41, 49))
+
+
+def test_the_last_token_is_looked_for_and_not_read(deep, tokens):
+    path = scaling.CLEX(**SMALL, max_factor=3.0)
+    for semantics in decoding.SEMANTICS:
+        found = decoding.compare(deep, path, tokens[: 3 * WINDOW + 1], semantics)
+        assert len(found.lengths) == 3 * WINDOW and found.factors[-1] == 3
 
 
 def test_the_model_is_left_as_it_was_also_after_an_error(deep, tokens):
