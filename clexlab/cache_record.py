@@ -7,6 +7,7 @@ one and three layers: the exact case and its limit. About ten minutes on one thr
 """
 
 import argparse
+import hashlib
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -155,6 +156,7 @@ def run(seed: int, device: str, count: int) -> results.Record:
         "command": f"python -m clexlab.cache_record --seed {seed} --device {device} --texts {count}",
         "texts": f"{count} pieces of {len(texts[0])} bytes, {corpora.standard_library('held_out').source}",
         "corpus": corpora.standard_library("held_out").fingerprint,
+        "weights": {folder.name: _fingerprint(folder) for folder in _folders()},
         "window": pocket.WINDOW,
         "random_window": window,
         "windows": WINDOWS,
@@ -167,6 +169,16 @@ def run(seed: int, device: str, count: int) -> results.Record:
         experiment="cache", run=name, config=config, metrics=metrics, seed=seed, seconds=seconds, device=device, tokens=tokens,
         protocol=PROTOCOL,
     )  # fmt: skip
+
+
+def _folders() -> list[Path]:
+    """The shipped models that `decoding.pocket_cases` reads."""
+    return sorted(path.parent for path in pocket.FOLDER.parent.glob("pocket*/model.safetensors"))
+
+
+def _fingerprint(folder: Path) -> str:
+    """Sixteen hex digits of the weights: a record says which model it measured."""
+    return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()[:16]
 
 
 def _parser() -> argparse.ArgumentParser:
