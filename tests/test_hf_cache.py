@@ -11,6 +11,7 @@ import sys
 import hf_models
 import pytest
 import torch
+import transformers
 from hf_models import MODELS, by_name
 from test_hf_extend import close, logits, method_on, oracle
 from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache, StaticCache
@@ -21,10 +22,10 @@ from clexlab import hf, rope, scaling
 
 L = 16
 MANY = pytest.mark.parametrize("tiny", MODELS, ids=lambda tiny: tiny.name)
-# A prompt, single tokens and chunks, over the ends of the windows at 16, 32, 48: 60 tokens in all.
-SIZES = (10, 1, 1, 1, 1, 1, 1, 1, 1, 9, 1, 1, 1, 1, 1, 1, 1, 1, 7, 1, 12, 1, 1, 1, 1, 1, 1, 1)
+# A prompt, single tokens and chunks: the windows' ends at 16 and 32 are passed by a single token, that at 48 within a chunk.
+SIZES = (14, 1, 1, 1, 13, 1, 1, 1, 9, 12, 1, 1)
 LENGTH = sum(SIZES)
-# Rows that differ by one rounding of an angle after another: 8e-4 was the most seen over all tests here; stale keys give above 1.
+# A float32 rounding in the turning of keys, through three layers of sharp attention: 8e-4 was the most seen; stale keys give 1.
 LOGITS = 2e-3
 # Where no key is turned there is only the order of sums: 4e-5 was the most seen.
 EXACT = 3e-4
@@ -140,9 +141,12 @@ def compare_with_official(tiny, method, layers, cache=None, ids=None):
 
 
 @REPLACEABLE
-@pytest.mark.parametrize("layers", [1, 3])
-def test_rerotate_is_the_official_un_rotated_cache(tiny, layers):
-    compare_with_official(tiny, scaling.YaRN, layers)
+def test_rerotate_is_the_official_un_rotated_cache(tiny):
+    compare_with_official(tiny, scaling.YaRN, layers=3)
+
+
+def test_rerotate_is_the_official_un_rotated_cache_in_one_layer():
+    compare_with_official(by_name("llama"), scaling.YaRN, layers=1)
 
 
 @pytest.mark.parametrize("method", [method for method in scaling.SCALINGS if method not in (scaling.Identity, scaling.YaRN)])
@@ -158,13 +162,13 @@ CACHES = {
 
 
 @pytest.mark.parametrize("kind", CACHES)
-@pytest.mark.parametrize("name", ["llama", "mistral_sliding", "gemma2", "gemma3", "cohere2", "smollm3", "glm"])
+@pytest.mark.parametrize("name", ["llama", "mistral_sliding", "gemma3", "cohere2"])
 def test_rerotate_is_the_official_cache_in_every_cache_class(name, kind):
     compare_with_official(by_name(name), scaling.YaRN, 2, CACHES[kind])
 
 
 def test_rerotate_is_the_official_cache_for_each_row_of_a_left_padded_batch():
-    tiny, lengths, new = by_name("llama"), (5, 14, 30), 25
+    tiny, lengths, new = by_name("llama"), (5, 14, 30), 14
     model, path = make("llama", layers=3, cache="rerotate")
     official = Official(tiny, path, 3)
     rows = hf_models.tokens(*[length + new for length in lengths])
@@ -225,11 +229,29 @@ def test_rerotate_keeps_keys_in_the_caches_precision():
     assert (given.float() - wanted).norm() / wanted.norm() < 2 * 2**-8
 
 
+def test_rerotate_refuses_keys_it_cannot_turn():
+    # DeepSeek-V3 caches a compressed form of its keys, with the positions apart; `frozen` does not touch them.
+    config = transformers.DeepseekV3Config(
+        **hf_models.COMMON,
+        **{"num_hidden_layers": 2, "max_position_embeddings": L, "num_key_value_heads": 4, "q_lora_rank": 16, "kv_lora_rank": 16},
+        **{"qk_rope_head_dim": 8, "qk_nope_head_dim": 16, "v_head_dim": 16, "first_k_dense_replace": 2},
+    )
+    model = hf_models.sharpen(transformers.AutoModelForCausalLM.from_config(config)).eval()
+    ids, path = hf_models.tokens(LENGTH)[0], hf.scaling_for(model, scaling.YaRN)
+    stock = logits(model, ids)
+    with pytest.raises(ValueError, match="DeepseekV3Model.*frozen"):
+        clexlab.extend(model, path, cache="rerotate")
+    assert torch.equal(logits(model, ids), stock)
+    clexlab.extend(model, path, factor=4.0)
+    close(torch.cat(in_parts(model, ids), 1), logits(model, ids, use_cache=False), EXACT)
+
+
 # --- frozen ------------------------------------------------------------------------------------------------------------------
 
 
-@MANY
-@pytest.mark.parametrize("layers", [1, 3])
+@pytest.mark.parametrize(
+    "tiny, layers", [(by_name("llama"), 1), *((tiny, 3) for tiny in MODELS)], ids=lambda value: getattr(value, "name", value)
+)
 def test_frozen_equals_an_uncached_run_over_windows_and_chunks(tiny, layers):
     model, path = make(tiny.name, layers=layers, factor=4.0)
     ids = hf_models.tokens(LENGTH)[0]
@@ -238,9 +260,10 @@ def test_frozen_equals_an_uncached_run_over_windows_and_chunks(tiny, layers):
     close(given, logits(stock_at(tiny.name, path, 4.0, layers), ids), EXACT)
 
 
-@pytest.mark.parametrize("method", scaling.SCALINGS)
-@pytest.mark.parametrize("kind", CACHES)
-def test_frozen_equals_an_uncached_run_in_every_cache_class(method, kind):
+@pytest.mark.parametrize(
+    "method, kind", [*((method, "dynamic of the config") for method in scaling.SCALINGS), *((scaling.CLEX, kind) for kind in CACHES)]
+)
+def test_frozen_equals_an_uncached_run_under_every_method_and_in_every_cache_class(method, kind):
     model, path = make("gemma2", method, factor=3.75)
     ids = hf_models.tokens(LENGTH)[0]
     given = torch.cat(in_parts(model, ids, cache=CACHES[kind](model.config)), 1)
@@ -342,7 +365,7 @@ def test_a_loop_under_refill_is_refused_at_the_change_and_works_before_it():
 
 # --- generate ------------------------------------------------------------------------------------------------------------------
 
-PROMPT, NEW = 12, 30
+PROMPT, NEW = 12, 22
 
 
 def prompt(*lengths):
@@ -378,7 +401,7 @@ def run(model, batch, **options):
 @pytest.mark.parametrize("cache", ["frozen", "rerotate"])
 def test_a_prompt_of_several_windows_may_be_filled_in_chunks(cache):
     model, _ = make("llama", layers=1, cache=cache)
-    for batch in (prompt(40), prompt(36, 40)):
+    for batch in (prompt(40), prompt(3, 40, 20)):
         assert torch.equal(run(model, batch, prefill_chunk_size=7), run(model, batch, use_cache=False))
 
 
@@ -395,8 +418,7 @@ def test_frozen_generates_what_the_stock_model_at_the_planned_factor_generates(t
     ids = prompt()["input_ids"]
     wanted = greedy(lambda n: stock, ids)
     assert torch.equal(model.generate(ids, max_new_tokens=NEW), wanted)
-    assert torch.equal(model.generate(ids, max_new_tokens=NEW, use_cache=False), wanted)
-    assert torch.equal(model.generate(ids, max_length=PROMPT + NEW), wanted)
+    assert torch.equal(model.generate(ids, max_length=PROMPT + NEW, use_cache=False), wanted)
 
 
 @MANY
@@ -419,7 +441,7 @@ def test_every_way_to_generate_gives_the_tokens_of_the_run_without_cache(cache, 
     assert torch.equal(run(model, batch, **options), run(model, batch, **without_cache(options)))
 
 
-@pytest.mark.parametrize("name", ["mistral_sliding", "gemma3", "cohere2", "gpt_neox", "falcon"])
+@pytest.mark.parametrize("name", ["mistral_sliding", "gemma3", "falcon"])
 @pytest.mark.parametrize("way", ["beam", "static cache"])
 @pytest.mark.parametrize("cache", ["frozen", "refill"])
 def test_other_architectures_generate_the_tokens_of_the_run_without_cache(name, way, cache):
@@ -430,10 +452,10 @@ def test_other_architectures_generate_the_tokens_of_the_run_without_cache(name, 
 
 
 @pytest.mark.parametrize("cache", ["frozen", "rerotate", "refill"])
-@pytest.mark.parametrize("way", ["greedy", "beam", "static cache"])
+@pytest.mark.parametrize("way", ["greedy", "beam"])
 def test_rows_of_a_left_padded_batch_generate_what_each_row_generates_alone(cache, way):
     model, _ = make("llama", layers=3, cache=cache)
-    lengths = (3, 15, 25)
+    lengths = (3, 15, 21)
     together = run(model, prompt(*lengths), **WAYS[way])
     for index, row in enumerate(hf_models.tokens(*lengths, seed=5)):
         alone = run(model, {"input_ids": row}, **WAYS[way])
@@ -474,9 +496,8 @@ def assistants():
     }
 
 
-@pytest.mark.parametrize("name", ["llama", "mistral_sliding", "gpt_neox"])
+@pytest.mark.parametrize("name, factor", [("llama", None), ("llama", 4.0), ("mistral_sliding", None), ("gpt_neox", None)])
 @pytest.mark.parametrize("way", assistants())
-@pytest.mark.parametrize("factor", [None, 4.0])
 def test_assisted_decoding_under_frozen_gives_the_greedy_tokens(name, way, factor):
     model, path = make(name, layers=3, factor=factor)
     stock = stock_at(name, path, whole(REPEATING.shape[1] + NEW) if factor is None else factor, layers=3)

@@ -156,6 +156,8 @@ def geometry(model: nn.Module) -> Geometry:
     decoder = _decoder(model)
     layer_type = (_scaled(decoder) or (None,))[0]
     parameters = decoder.config.rope_parameters if layer_type is None else decoder.config.rope_parameters[layer_type]
+    if parameters is None:
+        raise ValueError(f"{type(model).__name__} turns nothing in its layers of type {layer_type}, the only ones clexlab scales")
     kind = parameters.get("rope_type", "default")
     if kind != "default":
         raise ValueError(

@@ -89,9 +89,11 @@ class Frozen(CacheSemantics):
         # Tokens guessed beyond the plan, in assisted decoding, are thrown away and need no factor.
         wanted = call.slots if rotary.planned is None else rotary.planned
         if call.state is None:
-            # Rows grow together, so each will have its own tokens plus what is still to come.
+            # Rows grow together: each will have its own tokens and what is still to come, all but its padding.
             to_come = wanted - call.slots
-            return _begin(rotary, [length + to_come for length in call.lengths], wanted)
+            rows = rotary.padding is not None and len(rotary.padding) == len(call.lengths)
+            lengths = [wanted - padding for padding in rotary.padding] if rows else [length + to_come for length in call.lengths]
+            return _begin(rotary, lengths, wanted)
         if wanted > call.state.slots:
             raise ValueError(
                 f"{wanted} tokens, but the factor of this cache was fixed for {call.state.slots}; pin one for the whole text with"
@@ -237,17 +239,21 @@ def following(rotary: "Rotary", decoder: nn.Module) -> tuple[bool, ...]:
     first, second = torch.linspace(0.3, 2.5, pairs), torch.linspace(1.7, 0.4, pairs)
     states = [State((1.0,), rotary.fixed(theta), 1, rotary.owner) for theta in (first, second)]
     try:
-        old, new = (_lone_keys(rotary, decoder, state) for state in states)
+        old, new = (_of_one_token(rotary, decoder, state) for state in states)
+        if any(_differ(before.values, after.values) for before, after in zip(old, new, strict=True)):
+            raise ValueError("its cached values hold positions")
+        old, new = [layer.keys for layer in old], [layer.keys for layer in new]
         turned = [keys.clone() for keys in old]
         call = Call(decoder, None, states[0], [1], 0, 0, None)
-        follows = tuple(not torch.equal(before, after) for before, after in zip(old, new, strict=True))
+        follows = tuple(_differ(before, after) for before, after in zip(old, new, strict=True))
+        if not any(follows):
+            raise ValueError("no layer keeps keys that turn")
         for keys in (keys for keys, moves in zip(turned, follows, strict=True) if moves):
             _turn_rows(rotary, call, keys, [0], torch.ones(1, 1, dtype=torch.long, device=keys.device), states[1])
     except Exception as error:
         raise ValueError(f"cached keys of {type(decoder).__name__} cannot be turned ({error}); use cache='frozen' or 'refill'") from error
     for index, (given, wanted) in enumerate(zip(turned, new, strict=True)):
-        # bf16 keys are known to half a percent; keys turned in another way are far apart.
-        if (given - wanted).float().norm() > 0.02 * wanted.float().norm():
+        if _differ(given, wanted):
             raise ValueError(
                 f"turning cached keys of {type(decoder).__name__}, layer {index}, does not give the keys of the other frequencies; use"
                 " cache='frozen' or 'refill'"
@@ -255,8 +261,13 @@ def following(rotary: "Rotary", decoder: nn.Module) -> tuple[bool, ...]:
     return follows
 
 
-def _lone_keys(rotary: "Rotary", decoder: nn.Module, state: State) -> list[Tensor]:
-    """The keys of one token at position 1 in every layer, under the frequencies of `state`."""
+def _differ(given: Tensor, wanted: Tensor) -> bool:
+    """By more than the half percent to which bf16 knows them; keys turned in another way are far apart."""
+    return bool((given - wanted).float().norm() > 0.02 * wanted.float().norm())
+
+
+def _of_one_token(rotary: "Rotary", decoder: nn.Module, state: State) -> list[Any]:
+    """What every layer caches of one token at position 1, under the frequencies of `state`."""
     from transformers import DynamicCache
 
     modes = [(module, module.training) for module in decoder.modules()]
@@ -265,7 +276,7 @@ def _lone_keys(rotary: "Rotary", decoder: nn.Module, state: State) -> list[Tenso
         token = torch.ones(1, 1, dtype=torch.long, device=next(decoder.parameters()).device)
         cache = DynamicCache(config=decoder.config)
         decoder.eval()(input_ids=token, position_ids=token, past_key_values=cache, use_cache=True)
-        return [layer.keys for layer in cache.layers]
+        return cache.layers
     finally:
         rotary.constant = constant
         for module, training in modes:

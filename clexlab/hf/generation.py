@@ -7,7 +7,7 @@ import functools
 import inspect
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from transformers.generation.configuration_utils import GenerationMode
 
 from clexlab.hf import caches
@@ -38,11 +38,11 @@ def _generate(kind: type) -> Any:
     @functools.wraps(kind.generate)
     def generate(self, *args, **kwargs):  # the signature is transformers' own
         rotary = _rotary(self)
-        before, rotary.planned = rotary.planned, None
+        before, rotary.planned, rotary.padding = (rotary.planned, rotary.padding), None, None
         try:
             return kind.generate(self, *args, **kwargs)
         finally:
-            rotary.planned = before
+            rotary.planned, rotary.padding = before
 
     return generate
 
@@ -63,6 +63,9 @@ def _plan(kind: type) -> Any:
             )
         # transformers counts the cache's places: all tokens but the last.
         rotary.planned = given["max_cache_length"] + 1
+        mask = given["model_kwargs"].get("attention_mask")
+        # A prompt filled in chunks would not show the padding of all rows at once.
+        rotary.padding = (mask == 0).sum(-1).tolist() if isinstance(mask, Tensor) and mask.ndim == 2 else None
         return original(self, *args, **kwargs)
 
     return plan

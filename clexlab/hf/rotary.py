@@ -53,8 +53,8 @@ class Rotary(nn.Module):
 
     `scaling` the path, `cache` its cache semantics, `factor` a pinned factor or None, `schedule` the rule else, `positions` a
     sampler of training positions or None, `original` the module it replaces, `scaled` the layer types that follow the path (None:
-    the model has one kind), `arguments` the names of the decoder's arguments in order. `planned` is the total length while
-    `generate` runs. Sources: transformers 5.23 rotary forwards.
+    the model has one kind), `arguments` the names of the decoder's arguments in order. While `generate` runs, `planned` is the total
+    length and `padding` what of it is padding, row by row. Sources: transformers 5.23 rotary forwards.
     """
 
     def __init__(
@@ -79,6 +79,7 @@ class Rotary(nn.Module):
         # Which layers keep keys that turn with the path; found by `rerotate` when the model is extended.
         self.following: tuple[bool, ...] = ()
         self.planned: int | None = None
+        self.padding: list[int] | None = None
         # Of the forward that is running: its angles, and the state for a cache the decoder makes itself.
         self.angles: Angles | None = None
         self.state: State | None = None
@@ -159,7 +160,12 @@ class Rotary(nn.Module):
         """Hook after the forward: a cache that the decoder made itself learns under which factors it was filled."""
         if not (torch.compiler.is_compiling() or self.asked):
             raise ValueError(f"{type(decoder).__name__} ran without asking its rotary_emb for angles; clexlab cannot extend this model")
-        state, self.state, self.angles = self.state, None, None
+        state = None
+        if self.constant is None:
+            state, self.state, self.angles = self.state, None, None
+        if kwargs.get("past_key_values") is not None:
+            # It knows already; and this is every decoding step.
+            return
         if self.constant is not None:
             state = self._fixed_state()
         if state is None:
@@ -181,11 +187,11 @@ class Rotary(nn.Module):
         state = self._own(cache, cached)
         lengths = token_counts(given, inputs.shape[0], new, cached)
         call = Call(decoder, cache, state, lengths, new, cached, given.get("position_ids"))
-        self.angles, self.state = self.cache.step(self, call)
-        if cache is not None:
-            if self.state is not state:
-                self.state.attach(cache)
-            self.state = None
+        self.angles, found = self.cache.step(self, call)
+        if cache is None:
+            self.state = found
+        elif found is not state:
+            found.attach(cache)
 
     def vouch(self, cache: Cache) -> None:
         """At a constant factor: mark an empty cache as ours, refuse one that others filled."""
