@@ -83,7 +83,8 @@ class ModelExplorer(Explorer):
     `model` is a folder or a hub name (empty: the pocket model shipped with clexlab), `text` a folder of text files (empty: the
     held-out part of Python's standard library). Attributes, readable and settable: `model`, `text`, `methods` (names of
     `scaling.SCALINGS`), `largest` (factor), `documents`. `measure()` starts as the button does, in a thread of its own, `stop()`
-    ends it at the next text, `wait()` lets a script wait. `curves` holds what is measured so far, as `figures.loss_by_length` takes it.
+    ends it at the next text, `wait()` lets a script wait; `measuring` says whether one is under way. `curves` holds what is
+    measured so far, as `figures.loss_by_length` takes it.
     """
 
     model, text, methods = control("model"), control("text"), control("methods")
@@ -98,8 +99,8 @@ class ModelExplorer(Explorer):
         documents: int = 8,
     ) -> None:
         controls = {
-            "model": _entry("model", model, "folder or hub name; empty: pocket model"),
-            "text": _entry("text", text, "folder; empty: standard library"),
+            "model": _entry("model", model, "empty: the pocket model", "a folder, or a name on the hub"),
+            "text": _entry("text", text, "empty: standard library", "a folder of text files; empty: the held-out standard library"),
             "methods": MethodChoice(methods),
             "largest": steps_slider("largest factor", list(FACTORS), largest),
             "documents": whole_slider("documents", 1, 32, documents),
@@ -113,15 +114,11 @@ class ModelExplorer(Explorer):
         self._start.on_click(lambda button: safely(self.measure, self.notice)())
         self._end.on_click(lambda button: self.stop())
         self._thread: threading.Thread | None = None
+        self.measuring = False
         self._stopping = threading.Event()
         self.curves: dict[str, object] = {}
         self.chart.draw(_axis(*EMPTY))
         self.say("Press <b>measure</b>: the untouched model and every chosen method read the same texts, first short, then longer.")
-
-    @property
-    def measuring(self) -> bool:
-        """Whether a measurement is under way."""
-        return self._thread is not None and self._thread.is_alive()
 
     def measure(self) -> None:
         """Start measuring what the controls say; returns at once. ValueError while a measurement is under way."""
@@ -144,9 +141,11 @@ class ModelExplorer(Explorer):
         """Wait until the measurement is over; False if it is not after `seconds`."""
         if self._thread is not None:
             self._thread.join(seconds)
-        return not self.measuring
+        return self._thread is None or not self._thread.is_alive()
 
     def _running(self, now: bool) -> None:
+        # The flag first: a press that finds the button free must not be refused by a thread that is about to end.
+        self.measuring = now
         self._start.disabled, self._end.disabled = now, not now
 
     def _work(self, request: Request) -> None:
@@ -231,8 +230,8 @@ def _index(name: str) -> int:
     return FIRST + list(TITLES).index(name) if name else UNTOUCHED
 
 
-def _entry(name: str, value: str | Path, placeholder: str) -> ipywidgets.Text:
-    return ipywidgets.Text(str(value), description=name, placeholder=placeholder, style=LABEL, layout=WIDE)
+def _entry(name: str, value: str | Path, placeholder: str, tooltip: str) -> ipywidgets.Text:
+    return ipywidgets.Text(str(value), description=name, placeholder=placeholder, tooltip=tooltip, style=LABEL, layout=WIDE)
 
 
 def _chart() -> LiveChart:

@@ -1,0 +1,71 @@
+"""ModelExplorer as a reader meets it: type, press, watch the curves grow while the kernel answers, stop, read an error."""
+
+import pytest
+from lab import write_notebook
+
+CELLS = ("from clexlab import widgets\nexplorer = widgets.ModelExplorer(largest=2, documents=1)\nexplorer",)
+
+
+@pytest.fixture(scope="module")
+def notebook(opened, folder):
+    with opened(write_notebook(folder / "model.ipynb", *CELLS)) as running:
+        yield running
+
+
+def press(notebook, name):
+    notebook.page.locator(f"{notebook.panel} button", has_text=name).click()
+
+
+def entry(notebook, name):
+    return notebook.page.get_by_label(name, exact=True)
+
+
+def wait_for_progress(notebook, word):
+    notebook.page.wait_for_function(
+        "word => [...document.querySelectorAll('.widget-hprogress label')].some((label) => label.textContent === word)", arg=word
+    )
+
+
+def drawn(notebook):
+    """Name and number of points of every curve that has some."""
+    curves = notebook.page.evaluate("() => document.querySelector('.clexlab').drawn.curves.map(({name, xs}) => [name, xs.length])")
+    return {name: points for name, points in curves if points}
+
+
+def legend(notebook):
+    return notebook.page.locator(".clexlab-legend label:visible").all_inner_texts()
+
+
+def test_one_press_measures_the_shipped_model_and_the_kernel_answers_meanwhile(notebook):
+    assert notebook.troubles() == [] and legend(notebook) == []
+    press(notebook, "measure")
+    assert notebook.python("print(6 * 7)") == "42"
+    wait_for_progress(notebook, "done")
+    notebook.settle()
+    assert notebook.troubles() == []
+    assert drawn(notebook) == {"window": 2, "lengths to come": 2, "untouched": 2, "PI": 2, "YaRN": 2}
+    assert [name.strip() for name in legend(notebook)] == ["window", "untouched", "PI", "YaRN"]
+    assert "After 256 tokens (2 × window) the untouched model loses" in notebook.page.locator(".clexlab-finding").inner_text()
+
+
+def test_stop_ends_it_and_the_buttons_change_places(notebook):
+    notebook.python("explorer.documents, explorer.largest = 32, 16")
+    press(notebook, "measure")
+    # Both curves of the first press are gone, and the first points of this one are there.
+    notebook.page.locator(".clexlab-finding", has_text="After 128 tokens (1 × window)").wait_for()
+    assert notebook.page.locator(f"{notebook.panel} button", has_text="measure").is_disabled()
+    press(notebook, "stop")
+    wait_for_progress(notebook, "stopped")
+    assert notebook.page.locator(f"{notebook.panel} button", has_text="stop").is_disabled()
+    assert notebook.troubles() == []
+
+
+def test_a_folder_that_is_not_there_is_one_line_in_the_widget_and_no_traceback(notebook):
+    entry(notebook, "model").fill("./nowhere")
+    entry(notebook, "model").press("Tab")
+    press(notebook, "measure")
+    alert = notebook.page.locator('.clexlab-error[role="alert"]', has_text="./nowhere is missing")
+    alert.wait_for(state="visible")
+    assert "Traceback" not in alert.inner_text() and len(alert.inner_text().splitlines()) == 1
+    wait_for_progress(notebook, "failed")
+    assert notebook.python("print(explorer.curves)") == "{}"
