@@ -245,12 +245,13 @@ def token_counts(given: dict[str, Any], batch: int, new: int, cached: int) -> li
     The last real position + 1 where position ids are given (`generate` always does), else the count of the 2-D mask, else all.
     """
     mask, position_ids = given.get("attention_mask"), given.get("position_ids")
+    if position_ids is not None and new == 1 and cached:
+        # One more token of a text: the case of every decoding step, where each operation on tensors counts.
+        counts = [max(1, int(row[-1]) + 1) for row in position_ids.tolist()]
+        return counts * batch if len(counts) == 1 else counts
     mask = mask if isinstance(mask, Tensor) and mask.ndim == 2 and mask.shape[1] >= new else None
     if position_ids is not None:
         last = position_ids.expand(batch, -1)
-        if new == 1 and cached:
-            # One more token of a text: the case of every decoding step, where each operation on tensors counts.
-            return [max(1, int(position) + 1) for position, *_ in last.tolist()]
         if mask is not None and not cached + new > mask.shape[1]:
             last = last.masked_fill(mask[:, cached : cached + new].to(last.device) == 0, 0)
         return [max(1, int(count)) for count in (last.amax(-1) + 1).tolist()]
