@@ -77,7 +77,9 @@ def contents(folder):
 
 
 def printed(lesson):
-    return "".join(output.get("text", "") for cell in lesson.cells for output in cell.get("outputs", []))
+    """All text of the executed lesson: what was printed and what was shown as a table."""
+    outputs = [output for cell in lesson.cells for output in cell.get("outputs", [])]
+    return "\n".join(output.get("text") or output.get("data", {}).get("text/markdown", "") for output in outputs)
 
 
 def longest_text(made):
