@@ -24,6 +24,7 @@ _SUBMODULES = (
     "notebooks",
     "ode",
     "pocket",
+    "pocket_clex",
     "positions",
     "presets",
     "profiles",

@@ -1,11 +1,10 @@
-"""The pocket model: a Llama of a million parameters that reads bytes, shipped for lessons to measure on.
+"""The pocket model: a Llama of 0.8 million parameters that reads bytes, shipped for lessons to measure on.
 
     python -m clexlab.pocket --out FOLDER --seed 0 --device cpu --steps 2500
 
 Trained on the source of Python's standard library, in windows of 128 bytes. Every row lies inside one document: no attention
-across documents, and positions start at 0 in every row. The first row of a document may begin with the separator token, the
-last may end with it. Good inside its window, clearly worse beyond: that is what it is for. It is no judge of methods: one
-seed, a few minutes of training.
+across documents, and positions start at 0 in every row; a separator token begins and ends each document. Good inside its
+window, clearly worse beyond: that is what it is for. One seed and a short training: it is no judge of methods.
 """
 
 import argparse
@@ -143,15 +142,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run = f"{options.out.name}-seed{options.seed}"
     if not may_start(options, [options.records / "pocket" / f"{run}.json"]):
         return 2
-    torch.manual_seed(options.seed)
     corpus, began = corpora.standard_library("train"), time.perf_counter()
     texts = [document.text for document in corpus.documents]
+    torch.manual_seed(options.seed)
     model = LlamaForCausalLM(config())
     with tempfile.TemporaryDirectory() as scratch:
         model, log = train(model, texts, steps=options.steps, seed=options.seed, device=options.device, scratch=Path(scratch))
     seconds = time.perf_counter() - began
-    model.save_pretrained(options.out)
-    tokenizer().save_pretrained(options.out)
+    for part in (model, tokenizer()):
+        part.save_pretrained(options.out)
     model, _ = load(options.out)
     measured = evaluation.compare(model, [], held_out(256), WINDOW, (1, 2, 4, 8), batch=16)
     curve = {str(entry["step"]): entry["loss"] for entry in log if "loss" in entry}
