@@ -58,6 +58,9 @@ def whole(n):
     return float(max(1, math.ceil(n / L)))
 
 
+RULES = {"whole": whole, "doubling": lambda n: 2.0 ** math.ceil(math.log2(whole(n))), "exact": lambda n: max(1.0, n / L)}
+
+
 # --- the official way ------------------------------------------------------------------------------------------------------
 
 
@@ -92,8 +95,8 @@ class Official:
     NAME = "clexlab_test_official"
     now = None
 
-    def __init__(self, tiny, path, layers):
-        self.model, self.path = tiny.build(layers=layers, window=L), path
+    def __init__(self, tiny, path, layers, rule=whole):
+        self.model, self.path, self.rule = tiny.build(layers=layers, window=L), path, rule
         self.pairing = rope.Interleaved if tiny.name in ("cohere", "cohere2", "glm") else rope.HalfSplit
         decoder = next(module for module in self.model.modules() if isinstance(getattr(module, "rotary_emb", None), torch.nn.Module))
         decoder.rotary_emb = Unturned(decoder.rotary_emb)
@@ -118,7 +121,7 @@ class Official:
 
     @torch.no_grad()
     def __call__(self, ids, positions, **inputs):
-        factors = [whole(n) for n in (positions[:, -1] + 1).tolist()]
+        factors = [self.rule(n) for n in (positions[:, -1] + 1).tolist()]
         theta = torch.stack([self.path.inv_freq(factor).detach() for factor in factors])
         Official.now = (self, positions, theta, torch.tensor([self.path.attention_scale(factor) for factor in factors]))
         return self.model(ids, position_ids=positions, past_key_values=self.cache, **inputs).logits
@@ -128,12 +131,13 @@ class Official:
 REPLACEABLE = pytest.mark.parametrize("tiny", [tiny for tiny in MODELS if tiny.name != "falcon"], ids=lambda tiny: tiny.name)
 
 
-def compare_with_official(tiny, method, layers, cache=None, ids=None):
+def compare_with_official(tiny, method, layers, cache=None, schedule=None):
+    schedule = schedule or hf.Whole()
     model = tiny.build(layers=layers, window=L)
     path = method_on(model, method, max_factor=8.0)
-    clexlab.extend(model, path, cache="rerotate")
-    official, start = Official(tiny, path, layers), 0
-    ids = hf_models.tokens(LENGTH)[0] if ids is None else ids
+    clexlab.extend(model, path, cache="rerotate", schedule=schedule)
+    official, start = Official(tiny, path, layers, RULES[schedule.name]), 0
+    ids = hf_models.tokens(LENGTH)[0]
     for size, given in zip(SIZES, in_parts(model, ids, cache=cache and cache(model.config)), strict=True):
         positions = torch.arange(start, start + size)[None].expand(ids.shape[0], -1)
         close(given, official(ids[:, start : start + size], positions), LOGITS)
@@ -147,6 +151,25 @@ def test_rerotate_is_the_official_un_rotated_cache(tiny):
 
 def test_rerotate_is_the_official_un_rotated_cache_in_one_layer():
     compare_with_official(by_name("llama"), scaling.YaRN, layers=1)
+
+
+@pytest.mark.parametrize("schedule", hf.SCHEDULES)
+def test_rerotate_is_the_official_un_rotated_cache_under_every_schedule(schedule):
+    compare_with_official(by_name("phi"), scaling.YaRN, layers=2, schedule=schedule())
+
+
+def test_rerotate_follows_a_text_that_is_cut_back():
+    tiny = by_name("llama")
+    model, path = make("llama", layers=3, cache="rerotate")
+    ids, cache, official = hf_models.tokens(40)[0], DynamicCache(), Official(tiny, path, 3)
+    in_parts(model, ids, (14, 10, 16), cache)
+    for start, end in ((0, 14), (14, 24), (24, 40)):
+        official(ids[:, start:end], torch.arange(start, end)[None])
+    # Back to the first window: keys are turned back too.
+    cache.crop(-26)
+    official.cache.crop(-26)
+    given = in_parts(model, ids[:, 14:16], (2,), cache)[0]
+    close(given, official(ids[:, 14:16], torch.arange(14, 16)[None]), LOGITS)
 
 
 @pytest.mark.parametrize("method", [method for method in scaling.SCALINGS if method not in (scaling.Identity, scaling.YaRN)])
@@ -275,8 +298,7 @@ def test_frozen_equals_an_uncached_run_under_every_method_and_in_every_cache_cla
 def test_a_loop_keeps_the_factor_of_its_first_call_and_is_refused_beyond_it(schedule, prompt):
     model, path = make("llama", schedule=schedule())
     ids = hf_models.tokens(100)[0]
-    factor = {"whole": whole(prompt), "doubling": 2.0 ** math.ceil(math.log2(whole(prompt))), "exact": max(1.0, prompt / L)}
-    factor = factor[schedule.name]
+    factor = RULES[schedule.name](prompt)
     end = int(factor * L)
     cache = DynamicCache()
     given = torch.cat(in_parts(model, ids, (prompt, *[1] * (end - prompt)), cache), 1)
@@ -335,6 +357,32 @@ def test_a_copied_cache_continues_by_itself(cache, method):
     parts = in_parts(model, ids[:, 20:], (5, 5), first)
     for given, wanted in zip(in_parts(model, ids[:, 20:], (5, 5), second), parts, strict=True):
         assert torch.equal(given, wanted)
+
+
+@pytest.mark.parametrize("cache", ["frozen", "rerotate"])
+def test_a_prompts_cache_can_be_repeated_for_several_continuations(cache):
+    model, _ = make("llama", cache=cache)
+    start, ends = hf_models.tokens(20)[0], torch.cat(hf_models.tokens(15, 15, 15, seed=8))
+    store = DynamicCache()
+    in_parts(model, start, (20,), store)
+    store.batch_repeat_interleave(3)
+    together = torch.cat(in_parts(model, ends, (10, 2), store), 1)
+    for row, end in enumerate(ends):
+        alone = DynamicCache()
+        in_parts(model, start, (20,), alone)
+        close(together[row], torch.cat(in_parts(model, end[None], (10, 2), alone), 1)[0], EXACT)
+
+
+@pytest.mark.parametrize("cache", ["frozen", "rerotate"])
+def test_a_cache_of_rows_with_factors_of_their_own_is_not_repeated(cache):
+    model, _ = make("llama", cache=cache)
+    store = DynamicCache()
+    with torch.no_grad():
+        model(**prompt(10, 20), past_key_values=store)
+    store.batch_repeat_interleave(2)
+    with pytest.raises(ValueError) as said:
+        model(torch.full((4, 1), 5), past_key_values=store)
+    assert all(word in str(said.value) for word in ("2 rows", "4", "factor="))
 
 
 def test_two_texts_in_turn_do_not_disturb_each_other():
@@ -427,6 +475,17 @@ def test_refill_generates_what_uncached_steps_generate(tiny):
     stock = {factor: stock_at(tiny.name, path, factor) for factor in (1.0, 2.0, 3.0)}
     ids = prompt()["input_ids"]
     wanted = greedy(lambda n: stock[whole(n)], ids)
+    assert torch.equal(model.generate(ids, max_new_tokens=NEW), wanted)
+    assert torch.equal(model.generate(ids, max_new_tokens=NEW, use_cache=False), wanted)
+
+
+@pytest.mark.parametrize("cache", ["frozen", "refill"])
+@pytest.mark.parametrize("schedule", [hf.Doubling(), hf.Exact()], ids=lambda schedule: schedule.name)
+def test_other_schedules_generate_the_tokens_of_the_run_without_cache(cache, schedule):
+    model, path = make("llama", cache=cache, schedule=schedule)
+    ids, rule = prompt()["input_ids"], RULES[schedule.name]
+    stock = {n: stock_at("llama", path, rule(n if cache == "refill" else PROMPT + NEW)) for n in range(PROMPT, PROMPT + NEW)}
+    wanted = greedy(stock.get, ids)
     assert torch.equal(model.generate(ids, max_new_tokens=NEW), wanted)
     assert torch.equal(model.generate(ids, max_new_tokens=NEW, use_cache=False), wanted)
 

@@ -386,6 +386,20 @@ def test_restore_brings_everything_back_whatever_was_asked_for(cache, factor):
     assert state(model) == before
 
 
+@pytest.mark.parametrize("cache", [semantics.name for semantics in hf.CACHES])
+def test_extending_leaves_train_and_eval_mode_and_the_random_state_alone(cache):
+    model = by_name("llama").build()
+    model.train()
+    model.model.layers[0].eval()
+    before, seed = copy.deepcopy(state(model)), torch.get_rng_state()
+    modes = [(name, module.training) for name, module in model.named_modules()]
+    clexlab.extend(model, method_on(model, scaling.YaRN), cache=cache)
+    assert set(modes) <= {(name, module.training) for name, module in model.named_modules()} | {("model.rotary_emb", True)}
+    clexlab.restore(model)
+    assert state(model) == before
+    assert torch.equal(torch.get_rng_state(), seed)
+
+
 def test_a_with_block_restores_on_the_way_out_and_after_an_error():
     model, ids = by_name("llama").build(), hf_models.tokens(70)[0]
     stock, before = logits(model, ids), copy.deepcopy(state(model))

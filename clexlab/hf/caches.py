@@ -8,7 +8,7 @@ keys repairs: only `Frozen` and `Refill` equal an uncached run in a deep model.
 import abc
 import math
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -38,6 +38,17 @@ class State:
 
     def attach(self, cache: object) -> None:
         setattr(cache, _KEY, self)
+
+    def spread(self, rows: int) -> "State":
+        """For a cache whose rows were repeated or selected since it was filled; ValueError where rows have factors of their own."""
+        if rows == len(self.factors):
+            return self
+        if len(set(self.factors)) > 1:
+            raise ValueError(
+                f"the cache holds {len(self.factors)} rows with factors {_show(self.factors)} and the input {rows}; give both the same"
+                " batch, or pin one factor with clexlab.extend(model, scaling, factor=...)"
+            )
+        return replace(self, factors=self.factors[:1] * rows)
 
 
 @dataclass(frozen=True)
@@ -177,8 +188,6 @@ def turn_keys(rotary: "Rotary", call: Call, fresh: State) -> None:
     R(p θ_new) k = R(p (θ_new - θ_old)) R(p θ_old) k. The model's own `apply_rotary_pos_emb` does it, so the layout is right.
     """
     old, rows = call.state, len(fresh.factors)
-    if len(old.factors) != rows:
-        raise ValueError(f"the cache holds {len(old.factors)} rows and the input {rows}; give both the same batch")
     moves = sorted({pair for pair in zip(old.factors, fresh.factors, strict=True) if pair[0] != pair[1]})
     for layer in _followers(rotary, call):
         # A sliding layer holds its last keys only, in order; a static one has room behind them.

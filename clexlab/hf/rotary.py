@@ -186,7 +186,7 @@ class Rotary(nn.Module):
             return
         state = self._own(cache, cached)
         lengths = token_counts(given, inputs.shape[0], new, cached)
-        call = Call(decoder, cache, state, lengths, new, cached, given.get("position_ids"))
+        call = Call(decoder, cache, state and state.spread(len(lengths)), lengths, new, cached, given.get("position_ids"))
         self.angles, found = self.cache.step(self, call)
         if cache is None:
             self.state = found
