@@ -63,6 +63,13 @@ LESSONS = (
         minutes=60,
     ),
     Lesson(
+        number=7,
+        title="cache and generation",
+        question="Why does a key cache break when frequencies change, and what repairs it?",
+        outcome="you turn cached keys, measure what that leaves, and choose a cache for `generate`",
+        minutes=50,
+    ),
+    Lesson(
         number=17,
         title="your own model",
         question="How do I extend, measure, save and export a model of mine?",
@@ -73,7 +80,6 @@ LESSONS = (
 
 PLANNED = (
     (6, "fine-tune and evaluate"),
-    (7, "cache and generation"),
     (8, "train short, test long"),
     (9, "search the factors"),
     (10, "without training"),

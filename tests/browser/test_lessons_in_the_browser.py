@@ -25,7 +25,7 @@ def test_without_a_browser_the_tests_fail_and_say_how_to_get_one(monkeypatch, tm
         find_browser()
 
 
-@pytest.mark.parametrize("number", ["00", "02", "05"])
+@pytest.mark.parametrize("number", ["00", "02", "05", "07"])
 def test_a_lesson_runs_draws_and_follows_its_sliders(opened, number):
     with opened(lesson(number)) as notebook:
         assert notebook.troubles() == []
