@@ -25,10 +25,8 @@ MANY = pytest.mark.parametrize("tiny", MODELS, ids=lambda tiny: tiny.name)
 # A prompt, single tokens and chunks: the windows' ends at 16 and 32 are passed by a single token, that at 48 within a chunk.
 SIZES = (14, 1, 1, 1, 13, 1, 1, 1, 9, 12, 1, 1)
 LENGTH = sum(SIZES)
-# A float32 rounding in the turning of keys, through three layers of sharp attention: 8e-4 was the most seen; stale keys give 1.
-LOGITS = 2e-3
-# Where no key is turned there is only the order of sums: 4e-5 was the most seen.
-EXACT = 3e-4
+# Logits have a spread of 1; 2e-5 was the most seen, from roundings of angles and of sums. Stale keys give above 0.5.
+LOGITS = 2e-4
 
 
 def make(name, method=scaling.YaRN, layers=2, **options):
@@ -134,6 +132,8 @@ REPLACEABLE = pytest.mark.parametrize("tiny", [tiny for tiny in MODELS if tiny.n
 def compare_with_official(tiny, method, layers, cache=None, schedule=None):
     schedule = schedule or hf.Whole()
     model = tiny.build(layers=layers, window=L)
+    # The same attention on both sides: some versions leave Gemma-2's soft cap out of the fused one.
+    model.set_attn_implementation("eager")
     path = method_on(model, method, max_factor=8.0)
     clexlab.extend(model, path, cache="rerotate", schedule=schedule)
     official, start = Official(tiny, path, layers, RULES[schedule.name]), 0
@@ -231,7 +231,7 @@ def test_rerotate_is_not_an_uncached_run_in_three_layers():
     ids = hf_models.tokens(LENGTH)[0]
     gaps = [(given - wanted).abs().max().item() for given, wanted in zip(in_parts(model, ids), prefixes(model, ids), strict=True)]
     ends = torch.tensor(SIZES).cumsum(0)
-    assert all(gap < EXACT for gap, end in zip(gaps, ends, strict=True) if end <= L)
+    assert all(gap < LOGITS for gap, end in zip(gaps, ends, strict=True) if end <= L)
     assert all(gap > 1e-3 for gap, end in zip(gaps, ends, strict=True) if end > L)
 
 
@@ -266,7 +266,7 @@ def test_rerotate_refuses_keys_it_cannot_turn():
         clexlab.extend(model, path, cache="rerotate")
     assert torch.equal(logits(model, ids), stock)
     clexlab.extend(model, path, factor=4.0)
-    close(torch.cat(in_parts(model, ids), 1), logits(model, ids, use_cache=False), EXACT)
+    close(torch.cat(in_parts(model, ids), 1), logits(model, ids, use_cache=False), LOGITS)
 
 
 # --- frozen ------------------------------------------------------------------------------------------------------------------
@@ -279,8 +279,8 @@ def test_frozen_equals_an_uncached_run_over_windows_and_chunks(tiny, layers):
     model, path = make(tiny.name, layers=layers, factor=4.0)
     ids = hf_models.tokens(LENGTH)[0]
     given = torch.cat(in_parts(model, ids), 1)
-    close(given, logits(model, ids, use_cache=False), EXACT)
-    close(given, logits(stock_at(tiny.name, path, 4.0, layers), ids), EXACT)
+    close(given, logits(model, ids, use_cache=False), LOGITS)
+    close(given, logits(stock_at(tiny.name, path, 4.0, layers), ids), LOGITS)
 
 
 @pytest.mark.parametrize(
@@ -290,7 +290,7 @@ def test_frozen_equals_an_uncached_run_under_every_method_and_in_every_cache_cla
     model, path = make("gemma2", method, factor=3.75)
     ids = hf_models.tokens(LENGTH)[0]
     given = torch.cat(in_parts(model, ids, cache=CACHES[kind](model.config)), 1)
-    close(given, logits(stock_at("gemma2", path, 3.75), ids), EXACT)
+    close(given, logits(stock_at("gemma2", path, 3.75), ids), LOGITS)
 
 
 @pytest.mark.parametrize("schedule", hf.SCHEDULES)
@@ -302,7 +302,7 @@ def test_a_loop_keeps_the_factor_of_its_first_call_and_is_refused_beyond_it(sche
     end = int(factor * L)
     cache = DynamicCache()
     given = torch.cat(in_parts(model, ids, (prompt, *[1] * (end - prompt)), cache), 1)
-    close(given, logits(stock_at("llama", path, factor), ids[:, :end]), EXACT)
+    close(given, logits(stock_at("llama", path, factor), ids[:, :end]), LOGITS)
     with pytest.raises(ValueError) as said:
         model(ids[:, end : end + 1], past_key_values=cache)
     assert all(word in str(said.value) for word in (str(end + 1), str(end), "factor=", "generate"))
@@ -370,7 +370,7 @@ def test_a_prompts_cache_can_be_repeated_for_several_continuations(cache):
     for row, end in enumerate(ends):
         alone = DynamicCache()
         in_parts(model, start, (20,), alone)
-        close(together[row], torch.cat(in_parts(model, end[None], (10, 2), alone), 1)[0], EXACT)
+        close(together[row], torch.cat(in_parts(model, end[None], (10, 2), alone), 1)[0], LOGITS)
 
 
 @pytest.mark.parametrize("cache", ["frozen", "rerotate"])
@@ -405,7 +405,7 @@ def test_a_loop_under_refill_is_refused_at_the_change_and_works_before_it():
     model, _ = make("llama", cache="refill")
     ids, cache = hf_models.tokens(40)[0], DynamicCache()
     given = torch.cat(in_parts(model, ids, (10, *[1] * 6), cache), 1)
-    close(given, logits(model, ids[:, :L]), EXACT)
+    close(given, logits(model, ids[:, :L]), LOGITS)
     with pytest.raises(ValueError) as said:
         model(ids[:, L : L + 1], past_key_values=cache)
     assert all(word in str(said.value) for word in ("refill", "generate()", "frozen"))
@@ -636,14 +636,14 @@ def test_a_plan_ends_with_its_generate():
     model, path = make("llama")
     ids = prompt()["input_ids"]
     model.generate(ids, max_new_tokens=40)
-    close(logits(model, ids), logits(stock_at("llama", path, 1.0), ids), EXACT)
+    close(logits(model, ids), logits(stock_at("llama", path, 1.0), ids), LOGITS)
 
     def fails(ids, scores):
         raise RuntimeError("in the middle")
 
     with pytest.raises(RuntimeError, match="in the middle"):
         model.generate(ids, max_new_tokens=40, logits_processor=[fails])
-    close(logits(model, ids), logits(stock_at("llama", path, 1.0), ids), EXACT)
+    close(logits(model, ids), logits(stock_at("llama", path, 1.0), ids), LOGITS)
 
 
 @pytest.mark.parametrize("cache", ["frozen", "rerotate", "refill"])
@@ -668,4 +668,4 @@ def test_stock_dynamic_ntk_with_a_cache_differs_from_its_own_uncached_run_past_t
         # A fresh model for every length: the stock type also remembers the longest text it has seen.
         alone = logits(tiny.build(window=L, rope_parameters=dict(parameters)), ids[:, :end])[:, -1]
         gap = (part[:, -1] - alone).abs().max()
-        assert gap < EXACT if end <= L else gap > 100 * EXACT
+        assert gap < LOGITS if end <= L else gap > 100 * LOGITS
