@@ -50,8 +50,10 @@ class CacheExplorer(Explorer):
         tokenizer: "PreTrainedTokenizerBase | None" = None,
     ) -> None:
         from clexlab import decoding, pocket
+        from clexlab.widgets.measuring import quiet
 
-        self.cases = {case.title: case for case in cases or decoding.pocket_cases()}
+        with quiet():
+            self.cases = {case.title: case for case in cases or decoding.pocket_cases()}
         self.texts = texts or pocket.held_out(6, 4 * pocket.WINDOW)
         self.tokenizer = tokenizer or pocket.tokenizer()
         self._runs: dict[tuple, Disagreement] = {}
