@@ -20,6 +20,7 @@ from transformers import Cache, DynamicCache, LlamaConfig, LlamaForCausalLM, Pre
 from clexlab import hf, scaling
 from clexlab.hf.rotary import Angles
 from clexlab.hf.schedules import Schedule
+from clexlab.hf.state import Call, State
 from clexlab.scaling.base import Path
 
 
@@ -32,7 +33,7 @@ class Stale(hf.Rerotate):
     name = "stale"
 
     @staticmethod
-    def step(rotary: hf.Rotary, call: hf.caches.Call) -> tuple[Angles, hf.caches.State]:
+    def step(rotary: hf.Rotary, call: Call) -> tuple[Angles, State]:
         # As if no key had been turned yet: angles of the new factor, and nothing to turn.
         return hf.Rerotate.step(rotary, replace(call, state=None))
 

@@ -6,6 +6,7 @@ import math
 import hf_models
 import pytest
 import torch
+import transformers
 from hf_models import MODELS, REFUSED, WINDOW, by_name
 
 import clexlab
@@ -437,6 +438,52 @@ def test_models_are_extended_one_by_one_and_another_of_the_same_class_stays_stoc
     clexlab.extend(first, method_on(first, scaling.YaRN))
     assert torch.equal(logits(second, ids), stock)
     assert torch.equal(second.generate(ids, max_new_tokens=4), by_name("llama").build().generate(ids, max_new_tokens=4))
+
+
+def test_a_config_shared_by_two_models_stays_stock_for_the_other():
+    first = by_name("llama").build()
+    second = type(first)(first.config)
+    before = first.config.to_dict()
+    with clexlab.extended(first, hf.scaling_for(first, scaling.YaRN)):
+        assert second.config.to_dict() == before and "clexlab" in first.config.rope_parameters
+        clexlab.extend(second, hf.scaling_for(second, scaling.Linear))
+        assert first.config.rope_parameters["clexlab"]["scaling"]["name"] == "yarn"
+        clexlab.restore(second)
+    assert first.config is second.config and first.config.to_dict() == before
+
+
+def test_a_setting_made_on_the_config_meanwhile_survives_restore():
+    model = by_name("llama").build()
+    with clexlab.extended(model, hf.scaling_for(model, scaling.YaRN)):
+        model.config.use_cache = False
+    assert model.config.use_cache is False and model.config.rope_parameters["rope_type"] == "default"
+
+
+def test_a_model_with_its_decoders_config_inside_another_is_marked_there_too():
+    inner = by_name("gemma3").make_config()
+    sizes = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    vision = sizes | {"image_size": 28, "patch_size": 14}
+    config = transformers.Gemma3Config(text_config=inner, vision_config=vision, mm_tokens_per_image=4)
+    model = transformers.Gemma3ForConditionalGeneration(config).eval()
+    before = config.to_dict()
+    with clexlab.extended(model, hf.scaling_for(model, scaling.YaRN)):
+        assert "clexlab.load" in model.config.text_config.rope_parameters["full_attention"]["rope_type"]
+        assert model.config.text_config is hf.rotary_of(model).config
+        assert config.to_dict() == before
+    assert model.config is config and config.to_dict() == before
+
+
+def test_a_failed_forward_leaves_nothing_behind():
+    model = by_name("llama").build()
+    path = hf.scaling_for(model, scaling.CLEX)
+    clexlab.extend(model, path)
+    handle = model.model.layers[0].register_forward_pre_hook(lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        model(torch.arange(2, 60)[None])
+    handle.remove()
+    assert hf.rotary_of(model).angles is None
+    copied = copy.deepcopy(model)
+    torch.testing.assert_close(copied(torch.arange(2, 60)[None]).logits, model(torch.arange(2, 60)[None]).logits, rtol=0, atol=0)
 
 
 def test_a_copy_of_an_extended_model_is_extended_by_itself():

@@ -10,22 +10,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from huggingface_hub.dataclasses import strict
 from torch import nn
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
 from clexlab import frequencies
 from clexlab.frequencies import Geometry
 from clexlab.hf import caches, generation, spec
 from clexlab.hf.caches import CacheSemantics
+from clexlab.hf.marking import FULL, Mark
 from clexlab.hf.rotary import Rotary
 from clexlab.hf.schedules import WHOLE, Schedule
 from clexlab.positions.base import Sampler
 from clexlab.scaling.base import Path
 
-# Plain transformers raises KeyError with the rope type it does not know: the type is the sentence that helps.
-ROPE_TYPE = "clexlab: this checkpoint's positions are not stock RoPE; load it with clexlab.load(path) (pip install clexlab)"
-FULL = "full_attention"
 # Angles are compared at these positions. A float32 product p·θ is off by half a unit in its last place, and cos and sin by as
 # much again; four units of the largest angle are room for both and far below any other frequency.
 PROBES, UNITS = (0, 1, 2, 5, 17, 63), 4 * 2.0**-24
@@ -77,9 +74,9 @@ def extend(
     decoder.rotary_emb = rotary
     handles = (
         decoder.register_forward_pre_hook(rotary.before, with_kwargs=True),
-        decoder.register_forward_hook(rotary.after, with_kwargs=True),
+        decoder.register_forward_hook(rotary.after, with_kwargs=True, always_call=True),
     )
-    rotary.undo = Undo(decoder.config, handles, entry)
+    rotary.handles, rotary.mark = handles, Mark(model, decoder.config, entry)
     for name, function in generation.hooks(_generator(model)).items():
         setattr(_generator(model), name, types.MethodType(function, _generator(model)))
     try:
@@ -91,27 +88,13 @@ def extend(
     return model
 
 
-class Undo:
-    """What `restore` needs: the hooks' handles and the config as it was. Writes the method into the config meanwhile."""
-
-    def __init__(self, config: PreTrainedConfig, handles: tuple, entry: dict) -> None:
-        self.handles, self.kind, self.rope_parameters = handles, type(config), config.rope_parameters
-        stock = config.rope_parameters
-        marked = {"rope_type": ROPE_TYPE, "clexlab": entry}
-        config.rope_parameters = {**stock, FULL: {**stock[FULL], **marked}} if FULL in stock else {**stock, **marked}
-        config.__class__ = _tolerant(self.kind)
-
-    def __call__(self, config: PreTrainedConfig) -> None:
-        for handle in self.handles:
-            handle.remove()
-        config.__class__, config.rope_parameters = self.kind, self.rope_parameters
-
-
 def restore(model: nn.Module) -> nn.Module:
     """Undo `extend`: module, hooks, methods and config are those of before. ValueError if the model is not extended."""
     rotary = rotary_of(model)
     decoder = next(module for module in model.modules() if getattr(module, "rotary_emb", None) is rotary)
-    rotary.undo(decoder.config)
+    for handle in rotary.handles:
+        handle.remove()
+    rotary.mark.lift(model)
     decoder.rotary_emb = rotary.original
     host = _generator(model)
     for name in generation.hooks(host):
@@ -279,8 +262,3 @@ def _check(found: Geometry, scaling: Path, factor: float | None, schedule: Sched
         scaling.check_single(factor)
         if positions is not None:
             raise ValueError("factor and positions are both given; a sampler draws the factor of every training step itself")
-
-
-def _tolerant(kind: type[PreTrainedConfig]) -> type[PreTrainedConfig]:
-    """The config's class with rope validation left to clexlab: stock validators warn of an unknown type or refuse it (Phi-3)."""
-    return strict(type(kind.__name__, (kind,), {"validate_rope": lambda self: None, "__module__": kind.__module__}))

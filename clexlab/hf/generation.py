@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers.generation.configuration_utils import GenerationMode
 
 from clexlab.hf import caches
-from clexlab.hf.caches import State
+from clexlab.hf.state import State, empty
 
 
 def hooks(model: nn.Module) -> dict[str, Any]:
@@ -92,7 +92,7 @@ def _refill(kind: type) -> Any:
                         f"the cache holds {cached} tokens and generate() was given {input_ids.shape[1]}: cache='refill' needs every token"
                         " as input_ids, at once, not as inputs_embeds, a cache alone or a prompt in chunks"
                     )
-                caches.empty(past_key_values)
+                empty(past_key_values)
                 next_sequence_length = None
         return original(
             self,

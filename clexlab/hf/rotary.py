@@ -19,8 +19,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import Cache
 
-from clexlab.hf.caches import CacheSemantics, Call, State
+from clexlab.hf.caches import CacheSemantics
 from clexlab.hf.schedules import Schedule
+from clexlab.hf.state import Call, State
 from clexlab.positions.base import Sampler
 from clexlab.scaling.base import Path
 
@@ -158,6 +159,10 @@ class Rotary(nn.Module):
 
     def after(self, decoder: nn.Module, args: tuple, kwargs: dict[str, Any], output: object) -> None:
         """Hook after the forward: a cache that the decoder made itself learns under which factors it was filled."""
+        if output is None:
+            # The forward failed; its angles must not wait for the next one.
+            self.state = self.angles = None
+            return
         if not (torch.compiler.is_compiling() or self.asked):
             raise ValueError(f"{type(decoder).__name__} ran without asking its rotary_emb for angles; clexlab cannot extend this model")
         state = None
