@@ -1,5 +1,6 @@
 """Official CLEX checkpoints and peft adapters: loaded whole, with what they trained, or refused."""
 
+import copy
 import json
 from pathlib import Path
 
@@ -124,9 +125,12 @@ def extended_on_disk(folder: Path, dtype: torch.dtype = torch.float32) -> nn.Mod
 
 def tuned(model: nn.Module) -> nn.Module:
     """LoRA on queries and values, the field in full; three steps on one text, beyond the window."""
-    model = peft.get_peft_model(model, peft.LoraConfig(r=2, target_modules=["q_proj", "v_proj"], modules_to_save=["field"]))
-    trained = [weight for weight in model.parameters() if weight.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=0.05)
+    return trained(model, peft.LoraConfig(r=2, target_modules=["q_proj", "v_proj"], modules_to_save=["field"]))
+
+
+def trained(model: nn.Module, adapter: "peft.PeftConfig") -> nn.Module:
+    model = peft.get_peft_model(model, copy.deepcopy(adapter))
+    optimizer = torch.optim.AdamW([weight for weight in model.parameters() if weight.requires_grad], lr=0.05)
     model.train()
     for _ in range(3):
         optimizer.zero_grad()
@@ -144,12 +148,58 @@ def field_of(model: nn.Module) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_an_adapter_comes_back_exactly_with_the_field_it_trained(dtype, tmp_path):
     model = tuned(extended_on_disk(tmp_path / "base", dtype))
-    untrained, trained = field_of(saving.load(tmp_path / "base")), field_of(model)
-    assert all((trained[name] - untrained[name]).abs().max() > 0.01 for name in trained if "down" in name)
+    before, after = field_of(saving.load(tmp_path / "base")), field_of(model)
+    assert all((after[name] - before[name]).abs().max() > 0.01 for name in after if "down" in name)
     model.save_pretrained(tmp_path / "adapter")
     again = saving.load(tmp_path / "adapter")
-    assert all(torch.equal(weight, field_of(again)[name]) and weight.dtype == torch.float32 for name, weight in trained.items())
+    assert all(torch.equal(weight, field_of(again)[name]) and weight.dtype == torch.float32 for name, weight in after.items())
     assert torch.equal(logits(again), logits(model))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    "adapter",
+    [
+        peft.LoraConfig(r=2, target_modules="all-linear"),
+        peft.LoraConfig(r=2, target_modules="all-linear", modules_to_save=["field"]),
+        peft.LoraConfig(r=2, target_modules=["q_proj", "up", "down"], bias="lora_only"),
+    ],
+    ids=["all", "all_and_field", "biases"],
+)
+def test_low_rank_updates_of_the_field_itself_come_back_exactly(adapter, dtype, tmp_path):
+    model = trained(extended_on_disk(tmp_path / "base", dtype), adapter)
+    theta = hf.rotary_of(model).scaling.inv_freq(3.0)
+    model.save_pretrained(tmp_path / "adapter")
+    again = saving.load(tmp_path / "adapter")
+    assert torch.equal(hf.rotary_of(again).scaling.inv_freq(3.0), theta)
+    assert torch.equal(logits(again), logits(model))
+    assert not torch.equal(hf.rotary_of(saving.load(tmp_path / "base")).scaling.inv_freq(3.0), theta)
+
+
+def test_low_rank_updates_of_the_field_merge_into_it_and_are_refused_in_part(tmp_path):
+    model = trained(extended_on_disk(tmp_path / "base"), peft.LoraConfig(r=2, target_modules="all-linear"))
+    model.save_pretrained(tmp_path / "adapter")
+    wanted = logits(model)
+    merged = model.merge_and_unload()
+    # Folding low-rank updates into a matrix rounds once more, the field's too.
+    torch.testing.assert_close(logits(merged), wanted, rtol=0, atol=1e-4)
+    merged.save_pretrained(tmp_path / "merged")
+    assert torch.equal(logits(saving.load(tmp_path / "merged")), logits(merged))
+    name = next(name for name in load_file(tmp_path / "adapter" / ADAPTER) if f"{saving.SEAM}field.down.lora_B" in name)
+    edit_adapter(tmp_path / "adapter", lambda weights: weights.update({name: torch.zeros(3, 3)}))
+    with pytest.raises(ValueError, match="(?s)does not fit its base model.*size mismatch"):
+        saving.load(tmp_path / "adapter")
+    edit_adapter(tmp_path / "adapter", lambda weights: weights.pop(name))
+    with pytest.raises(ValueError, match="lacks .*field.down.lora_B"):
+        saving.load(tmp_path / "adapter")
+
+
+@pytest.mark.parametrize("replaced", ["scaling", "rotary_emb", "rotary_emb.scaling"])
+def test_a_copy_of_the_rotary_module_in_an_adapter_is_refused_with_what_to_do(replaced, tmp_path):
+    config = peft.LoraConfig(r=2, target_modules=["q_proj"], modules_to_save=[replaced])
+    peft.get_peft_model(extended_on_disk(tmp_path / "base"), config).save_pretrained(tmp_path / "adapter")
+    with pytest.raises(ValueError, match=rf"modules_to_save=\['{replaced}'\].*make it anew with modules_to_save=\['field'\]"):
+        saving.load(tmp_path / "adapter")
 
 
 def test_a_merged_adapter_is_saved_and_loaded_like_any_extended_model(tmp_path):

@@ -1,6 +1,7 @@
 """Saved and loaded again: logits equal bit for bit, for every architecture and method; nothing missing is ever made up."""
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -92,6 +93,7 @@ def test_cache_factor_and_schedule_come_back_and_can_be_replaced(tmp_path):
     assert (rotary.cache, rotary.factor, rotary.schedule) == (hf.Rerotate, None, hf.Doubling())
     rotary = hf.rotary_of(saving.load(tmp_path, cache="refill", factor=2.0))
     assert (rotary.cache, rotary.factor, rotary.schedule) == (hf.Refill, 2.0, hf.Doubling())
+    assert hf.rotary_of(saving.load(tmp_path, schedule=hf.Exact())).schedule == hf.Exact()
     saved(tmp_path, factor=3.0)
     assert hf.rotary_of(saving.load(tmp_path)).factor == 3.0
 
@@ -253,7 +255,7 @@ def test_code_that_lies_in_the_folder_is_never_run(tmp_path):
         (lambda c: c["rope_parameters"]["clexlab"]["scaling"].update(name="yam"), "no scaling is named"),
         (lambda c: c["rope_parameters"]["clexlab"].update(cache="warm"), "no cache semantics is named"),
         (lambda c: c["rope_parameters"]["clexlab"].update(factor=99.0), "factor 99"),
-        (lambda c: c["rope_parameters"]["clexlab"].update(schedule="never"), "no schedule is named"),
+        (lambda c: c["rope_parameters"]["clexlab"].update(schedule="never"), "schedule named 'never'.*own"),
         (lambda c: c["rope_parameters"].update(rope_theta=5.0), "base"),
         (lambda c: c.update(model_type="llamma"), "llamma"),
         (lambda c: c.update(model_type="vit"), "ViTConfig, which is no causal"),
@@ -319,3 +321,22 @@ def test_a_field_of_ones_own_is_asked_for_and_gets_its_weights(tmp_path):
     assert torch.equal(logits(again), logits(model))
     with pytest.raises(ValueError, match="pass an equal one"):
         saving.load(tmp_path, scaling=scaling.CLEX(**own, field=OwnField(0.7), max_factor=8.0))
+
+
+class Thirds(hf.schedules.Schedule):
+    """1, 4/3, 5/3 …: a schedule that clexlab does not know."""
+
+    name = "thirds"
+
+    def factor(self, path: scaling.Path, length: float) -> float:
+        return math.ceil(3 * path.factor_for(length)) / 3
+
+
+def test_a_schedule_of_ones_own_is_asked_for_and_used(tmp_path):
+    # 100 tokens in windows of 32: 3.125, which is 10/3 here and 4 by default.
+    model = saved(tmp_path, schedule=Thirds())
+    with pytest.raises(ValueError, match=r"named 'thirds': a class of your own, .*clexlab\.load\(path, schedule=…\)"):
+        saving.load(tmp_path)
+    again = saving.load(tmp_path, schedule=Thirds())
+    assert torch.equal(logits(again), logits(model)) and isinstance(hf.rotary_of(again).schedule, Thirds)
+    assert not torch.equal(logits(saving.load(tmp_path, schedule=hf.Whole())), logits(model))

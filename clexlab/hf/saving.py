@@ -7,8 +7,9 @@ no weight that is not in the files.
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -34,7 +35,7 @@ class _Saved:
     ours: tuple[str, ...]
     cache: str = "frozen"
     factor: float | None = None
-    schedule: Schedule = schedules.Whole()
+    schedule: str = schedules.Whole.name
 
 
 def load(
@@ -43,24 +44,29 @@ def load(
     scaling: Path | None = None,
     cache: str | None = None,
     factor: float | None = None,
+    schedule: Schedule | None = None,
     dtype: torch.dtype | None = None,
     device: torch.device | str | None = None,
 ) -> nn.Module:
     """The extended model saved in a folder (or under a hub name), exactly as it was, in eval mode and without training positions.
 
     `path` holds what `save_pretrained` of an extended model wrote, an official CLEX checkpoint (`rope_scaling` of type "clex"), or a
-    peft adapter, which names its base model itself. `cache` and `factor` replace what was saved; official checkpoints have
-    neither and get cache="frozen" ("rerotate" is the official one). `dtype` is that of the weights, the saved one by default;
-    frequencies and field stay float32.
+    peft adapter, which names its base model itself. `cache`, `factor` and `schedule` replace what was saved; official checkpoints
+    have none and get cache="frozen" ("rerotate" is the official one) and hf.Whole(), the official schedule. `dtype` is that of the
+    weights, the saved one by default; frequencies and field stay float32.
     `scaling` is needed where the path is of a class of your own (build it as before; its field's weights come from the folder),
-    and for an adapter on a stock model. With an official checkpoint it takes the place of the checkpoint's own path.
+    and for an adapter on a stock model. With an official checkpoint it takes the place of the checkpoint's own path. `schedule` is
+    needed where the saved one is of a class of your own.
     Raises ValueError: no safetensors, weights of the field or the model that are missing, left over or not finite, a stock
-    checkpoint without `scaling`, a `scaling` other than the saved one, an official checkpoint with `log_scale` (see `official`).
+    checkpoint without `scaling`, a `scaling` other than the saved one, a schedule of your own that is not passed, an adapter that
+    replaces the rotary module and not its field alone, an official checkpoint with `log_scale` (see `official`).
     """
     path = os.fspath(path)
     if files.find(path, _ADAPTER_CONFIG) is not None:
-        return _with_adapter(path, scaling, cache, factor, dtype, device)
+        again = partial(load, scaling=scaling, cache=cache, factor=factor, schedule=schedule, dtype=dtype, device=device)
+        return _with_adapter(path, again)
     saved = _read(path, scaling)
+    schedule = _schedule(path, saved.schedule) if schedule is None else schedule
     model = _stock_model(path, saved, dtype)
     if device is not None:
         model.to(device)
@@ -69,7 +75,7 @@ def load(
         saved.scaling,
         cache=saved.cache if cache is None else cache,
         factor=saved.factor if factor is None else factor,
-        schedule=saved.schedule,
+        schedule=schedule,
     )
 
 
@@ -120,7 +126,17 @@ def _read_extended(path: str, stock: dict[str, Any], entries: list[Any], scaling
             " and extend anew after clexlab.restore(model)"
         )
     _fill(scaling, files.tensors(files.weight_files(path), SEAM), path)
-    return _Saved(stock, scaling, (re.escape(SEAM),), entry["cache"], entry["factor"], schedules.by_name(entry["schedule"]))
+    return _Saved(stock, scaling, (re.escape(SEAM),), entry["cache"], entry["factor"], entry["schedule"])
+
+
+def _schedule(path: str, name: object) -> Schedule:
+    """The schedule of this name; ValueError for one of the user's own."""
+    if name not in [known.name for known in schedules.SCHEDULES]:
+        raise ValueError(
+            f"{path} was saved under a schedule named {name!r}: a class of your own, which a checkpoint cannot hold; build the schedule"
+            " as you did before saving and pass it, clexlab.load(path, schedule=…)"
+        )
+    return schedules.by_name(name)
 
 
 def _read_official(path: str, raw: dict[str, Any], kind: dict[str, Any], scaling: Path | None) -> _Saved:
@@ -202,17 +218,10 @@ def _stock_config(path: str, raw: dict[str, Any]) -> Any:
     return config
 
 
-def _with_adapter(
-    path: str,
-    scaling: Path | None,
-    cache: str | None,
-    factor: float | None,
-    dtype: torch.dtype | None,
-    device: torch.device | str | None,
-) -> nn.Module:
-    """The base model an adapter names, extended, with the adapter on it."""
+def _with_adapter(path: str, load_base: Callable[[str], nn.Module]) -> nn.Module:
+    """The base model an adapter names, loaded by `load_base`, with the adapter on it, whole in what it holds of the field."""
     try:
-        from peft import PeftModel
+        from peft import PeftModel, get_peft_model_state_dict
     except ImportError as error:
         raise ValueError(f"{path} is a peft adapter and peft is not installed: pip install clexlab[tune]") from error
     config = files.read_json(path, _ADAPTER_CONFIG)
@@ -224,8 +233,28 @@ def _with_adapter(
     file = files.find(path, _ADAPTER)
     if file is None:
         raise ValueError(f"{path} holds no {_ADAPTER}; clexlab reads safetensors only")
-    model = load(base, scaling=scaling, cache=cache, factor=factor, dtype=dtype, device=device)
-    trained = set(config.get("modules_to_save") or ())
-    wanted = [name for name in _weights(attach.rotary_of(model).scaling) if trained & set(name.split("."))]
-    _check_names(path, wanted, files.tensors([file], SEAM))
-    return PeftModel.from_pretrained(model, path)
+    model = load_base(base)
+    _check_replaced(path, model, config.get("modules_to_save") or ())
+    try:
+        model = PeftModel.from_pretrained(model, path)
+    except KeyError as error:
+        raise ValueError(f"the adapter in {path} lacks {error}; an adapter is loaded whole or not at all") from error
+    except RuntimeError as error:
+        raise ValueError(f"the adapter in {path} does not fit its base model {base}: {error}") from error
+    # What the adapter trains in the field depends on its kind (all of it, LoRA's factors beside it); peft alone knows the names.
+    own = get_peft_model_state_dict(model, save_embedding_layers=False)
+    _check_names(path, [name.rpartition(SEAM)[2] for name in own if SEAM in name], files.tensors([file], SEAM))
+    return model
+
+
+def _check_replaced(path: str, model: nn.Module, replaced: Iterable[str]) -> None:
+    """Refuse an adapter with a copy of the rotary module or of the whole path: the hooks on the original do not reach a copy."""
+    rotary = attach.rotary_of(model)
+    seam = next(name for name, module in model.named_modules() if module is rotary)
+    # peft takes every module whose name ends so.
+    wrong = [ending for ending in replaced if any(name.endswith(ending) for name in (seam, f"{seam}.scaling"))]
+    if wrong:
+        raise ValueError(
+            f"the adapter in {path} was made with modules_to_save={wrong}, a copy of the rotary module, which cannot follow the"
+            " text's length; make it anew with modules_to_save=['field'], which trains all there is to train"
+        )
