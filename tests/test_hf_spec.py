@@ -165,3 +165,14 @@ def test_a_malformed_description_is_refused_with_a_reason(broken, message, unche
 def test_only_paths_are_described(unchecked):
     with pytest.raises(ValueError, match="pass a path"):
         spec.describe("yarn")
+
+
+def test_a_field_that_an_adapter_keeps_beside_the_original_is_described_as_what_it_is():
+    peft = pytest.importorskip("peft")
+    path = scaling.CLEX(head_dim=8, base=1e4, window=32)
+    wanted = spec.describe(path)
+    config = peft.LoraConfig(target_modules=["1"], modules_to_save=["field"])
+    tuned = peft.get_peft_model(nn.Sequential(path, nn.Linear(2, 2)), config)
+    assert type(path.field) is not ode.BoundedField and spec.describe(path) == wanted
+    with tuned.disable_adapter():
+        assert spec.describe(path) == wanted

@@ -85,6 +85,7 @@ def _plain(value: object) -> Any:
 
 
 def _plain_field(field: object) -> dict[str, Any]:
+    field = _in_use(field)
     if type(field) is ode.BoundedField:
         return {
             "kind": "BoundedField",
@@ -97,6 +98,12 @@ def _plain_field(field: object) -> dict[str, Any]:
         width = field.ode_up_proj.shape[1] // field.head_dim
         return {"kind": "OfficialField", "head_dim": int(field.head_dim), "base": float(field.base), "width": width, "act": act}
     return _own(field)
+
+
+def _in_use(field: object) -> object:
+    """The field that is asked where a peft adapter keeps one of its own beside the original."""
+    copies, active = getattr(field, "modules_to_save", {}), getattr(field, "active_adapters", ())
+    return next((copies[name] for name in active if name in copies), getattr(field, "original_module", field))
 
 
 def _check_known(spec: object) -> None:
