@@ -203,7 +203,7 @@ def static_start(model: LlamaForCausalLM, path: scaling.Path, factor: float, sto
 def our_start(model: LlamaForCausalLM, path: scaling.Path, store: list, keys_at: float, **options: object) -> Start:
     """An extended model and a cache that began as `generate` begins one: planned, its first token run. Keys turned at `keys_at`."""
     extended = clexlab.extend(shared(model), path, **options)
-    hf.rotary_of(extended).planned = store[0][0].shape[-2] + 1
+    hf.rotary_of(extended).running.planned = store[0][0].shape[-2] + 1
     cache = DynamicCache()
     forward(extended, cache)
     return extended, fill(cache, store, path, keys_at)

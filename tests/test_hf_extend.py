@@ -481,7 +481,7 @@ def test_a_failed_forward_leaves_nothing_behind():
     with pytest.raises(ZeroDivisionError):
         model(torch.arange(2, 60)[None])
     handle.remove()
-    assert hf.rotary_of(model).angles is None
+    assert hf.rotary_of(model).running.angles is None
     copied = copy.deepcopy(model)
     torch.testing.assert_close(copied(torch.arange(2, 60)[None]).logits, model(torch.arange(2, 60)[None]).logits, rtol=0, atol=0)
 

@@ -42,64 +42,60 @@ def extend(
     Any model of transformers with one `rotary_emb` and unscaled rotary frequencies. `factor` pins t; without it each row of an
     uncached forward gets schedule(its tokens), and `cache` names what happens to cached keys: "frozen" (fixed for the planned
     length, exact), "rerotate", "refill"; see `hf.caches`. `positions` draws training positions and factors, in train mode only.
-    In a model with several layer types only full attention follows the path: local layers never see a long distance.
+    In a model with several layer types only full attention follows the path: local layers never see a long distance. Texts packed
+    into one row share the factor of the longest.
     Raises ValueError: no or several rotary modules, a model already scaled or extended, a geometry that is not the model's, an
     unknown cache, a factor the path refuses, or angles that do not come out as the method's (the model is then left as it was).
     """
-    decoder = _decoder(model)
-    found = geometry(model)
-    _check(found, scaling, factor, schedule, positions)
+    decoder, host = _decoder(model), _generator(model)
     cache = caches.by_name(cache) if isinstance(cache, str) else cache
     if cache not in caches.CACHES:
         raise ValueError(f"cache is {cache!r}; pass one of {', '.join(repr(known.name) for known in caches.CACHES)}")
-    scaled = _scaled(decoder)
-    entry = {
-        "scaling": spec.describe(scaling),
-        "cache": cache.name,
-        "factor": factor,
-        "schedule": schedule.name,
-    }
-    rotary = Rotary(
-        decoder.rotary_emb,
-        decoder.config,
-        scaled,
-        scaling,
-        cache,
-        None if factor is None else scaling.check_single(factor),
-        schedule,
-        positions,
-        tuple(inspect.signature(decoder.forward).parameters),
-    )
-    rotary.train(decoder.training).to(next(decoder.rotary_emb.buffers()).device)
-    decoder.rotary_emb = rotary
-    handles = (
-        decoder.register_forward_pre_hook(rotary.before, with_kwargs=True),
-        decoder.register_forward_hook(rotary.after, with_kwargs=True, always_call=True),
-    )
-    rotary.handles, rotary.mark = handles, Mark(model, decoder.config, entry)
-    for name, function in generation.hooks(_generator(model)).items():
-        setattr(_generator(model), name, types.MethodType(function, _generator(model)))
+    _check(geometry(model), scaling, factor, schedule, positions)
+    factor = None if factor is None else scaling.check_single(factor)
+    entry = {"scaling": spec.describe(scaling), "cache": cache.name, "factor": factor, "schedule": schedule.name}
+    arguments = tuple(inspect.signature(decoder.forward).parameters)
+    rotary = Rotary(decoder.rotary_emb, decoder.config, _scaled(decoder), scaling, cache, factor, schedule, positions, arguments)
+    rotary.train(decoder.training).to(rotary.device)
+    rotary.patch = Patch(model, host, decoder, rotary, entry)
     try:
         verify(model)
         cache.prepare(rotary, decoder)
-    except Exception:
+    except BaseException:
         restore(model)
         raise
     return model
 
 
+class Patch:
+    """Everything that `extend` hangs on one model, and `lift`, which takes it away again."""
+
+    def __init__(self, model: nn.Module, host: nn.Module, decoder: nn.Module, rotary: Rotary, entry: dict) -> None:
+        self.model, self.host, self.decoder = model, host, decoder
+        decoder.rotary_emb = rotary
+        self.handles = (
+            decoder.register_forward_pre_hook(rotary.before, with_kwargs=True),
+            decoder.register_forward_hook(rotary.after, with_kwargs=True, always_call=True),
+        )
+        self.mark = Mark(model, decoder.config, entry)
+        self.methods = generation.hooks(host)
+        for name, function in self.methods.items():
+            setattr(host, name, types.MethodType(function, host))
+
+    def lift(self, rotary: Rotary) -> None:
+        for handle in self.handles:
+            handle.remove()
+        self.mark.lift(self.model)
+        for name in self.methods:
+            self.host.__dict__.pop(name, None)
+        self.decoder.rotary_emb = rotary.original
+        rotary.original.train(self.decoder.training)
+
+
 def restore(model: nn.Module) -> nn.Module:
     """Undo `extend`: module, hooks, methods and config are those of before. ValueError if the model is not extended."""
     rotary = rotary_of(model)
-    decoder = next(module for module in model.modules() if getattr(module, "rotary_emb", None) is rotary)
-    for handle in rotary.handles:
-        handle.remove()
-    rotary.mark.lift(model)
-    decoder.rotary_emb = rotary.original
-    host = _generator(model)
-    for name in generation.hooks(host):
-        host.__dict__.pop(name, None)
-    rotary.original.train(decoder.training)
+    rotary.patch.lift(rotary)
     return model
 
 
@@ -115,10 +111,13 @@ def extended(
 ) -> Iterator[nn.Module]:
     """`extend` for the length of a with-block; undone on exit, also after an error."""
     extend(model, scaling, cache=cache, factor=factor, schedule=schedule, positions=positions)
+    ours = rotary_of(model)
     try:
         yield model
     finally:
-        restore(model)
+        # The block may have restored the model itself, or extended it anew.
+        if any(module is ours for module in model.modules()):
+            restore(model)
 
 
 def rotary_of(model: nn.Module) -> Rotary:
@@ -145,7 +144,8 @@ def geometry(model: nn.Module) -> Geometry:
     if kind != "default":
         raise ValueError(
             f"this {type(model).__name__} is already scaled (rope_type {kind!r}); a path starts from plain RoPE: load the model with"
-            f" rope_parameters={{'rope_type': 'default', 'rope_theta': {parameters.get('rope_theta')}}}"
+            f" rope_parameters={{'rope_type': 'default', 'rope_theta': {parameters.get('rope_theta')}}}, and give scaling_for the window"
+            f" it was trained at ({parameters.get('original_max_position_embeddings', 'see its card')})"
         )
     theta = getattr(decoder.rotary_emb, "inv_freq" if layer_type is None else f"{layer_type}_inv_freq", None)
     base = parameters.get("rope_theta")
@@ -187,8 +187,8 @@ def verify(model: nn.Module) -> None:
 
 def _ask(rotary: Rotary, factor: float) -> tuple[torch.Tensor, torch.Tensor]:
     """What layers would get at the probed positions."""
-    before, rotary.angles = rotary.angles, rotary.at([factor])
-    device = rotary.angles.theta.device
+    before, rotary.running.angles = rotary.running.angles, rotary.at([factor])
+    device = rotary.device
     layer_type = rotary.scaled[:1] if rotary.scaled else ()
     try:
         return rotary(torch.zeros(1, device=device), torch.tensor([PROBES], device=device), *layer_type)
@@ -197,7 +197,7 @@ def _ask(rotary: Rotary, factor: float) -> tuple[torch.Tensor, torch.Tensor]:
             f"{type(rotary.original).__name__} cannot be asked for the angles of given positions ({error}); clexlab cannot extend it"
         ) from error
     finally:
-        rotary.angles, rotary.asked = before, False
+        rotary.running.angles, rotary.asked = before, False
 
 
 def _same(given: torch.Tensor, wanted: torch.Tensor, room: float) -> bool:
@@ -219,7 +219,9 @@ def _decoder(model: nn.Module) -> nn.Module:
     owners = [module for module in model.modules() if isinstance(getattr(module, "rotary_emb", None), nn.Module)]
     name = type(model).__name__
     if not owners:
-        raise ValueError(f"{name} has no rotary module (`rotary_emb`), so there are no frequencies to scale")
+        raise ValueError(
+            f"{name} has no rotary module (`rotary_emb`), so there are no frequencies to scale; clexlab extends RoPE models only"
+        )
     if len(owners) > 1:
         raise ValueError(f"{name} has {len(owners)} rotary modules; clexlab extends models with exactly one")
     config = getattr(owners[0], "config", None)
@@ -258,7 +260,13 @@ def _check(found: Geometry, scaling: Path, factor: float | None, schedule: Sched
             f"scaling is built for head_dim {scaling.head_dim}, base {scaling.base:g}; {found.name} turns {found.head_dim} with base"
             f" {found.base:g}: use hf.scaling_for(model, {type(scaling).__name__})"
         )
+    # Samplers of clexlab say for which window and up to which factor they draw; better refused now than hours into a training.
+    window, limit = getattr(positions, "window", scaling.window), getattr(getattr(positions, "factors", None), "limit", 1.0)
+    if window != scaling.window or limit > scaling.limit:
+        raise ValueError(
+            f"positions are drawn for window {window} and factors up to {limit:g}; the path has window {scaling.window} and ends at"
+            f" {scaling.limit:g}: build both on the same numbers"
+        )
     if factor is not None:
-        scaling.check_single(factor)
         if positions is not None:
             raise ValueError("factor and positions are both given; a sampler draws the factor of every training step itself")

@@ -8,11 +8,12 @@ keys repairs: only `Frozen` and `Refill` equal an uncached run in a deep model.
 import abc
 import math
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from torch import nn
 
-from clexlab.hf.state import Call, State, show
+from clexlab.hf.state import Call, Places, State, show
 from clexlab.hf.turning import following, turn_keys
 
 if TYPE_CHECKING:
@@ -48,12 +49,12 @@ class Frozen(CacheSemantics):
     @staticmethod
     def step(rotary: "Rotary", call: Call) -> tuple["Angles", State]:
         # Tokens guessed beyond the plan, in assisted decoding, are thrown away and need no factor.
-        wanted = call.slots if rotary.planned is None else rotary.planned
+        planned, padding = rotary.running.planned, rotary.running.padding
+        wanted = call.slots if planned is None else planned
         if call.state is None:
             # Rows grow together: each will have its own tokens and what is still to come, all but its padding.
-            to_come = wanted - call.slots
-            rows = rotary.padding is not None and len(rotary.padding) == len(call.lengths)
-            lengths = [wanted - padding for padding in rotary.padding] if rows else [length + to_come for length in call.lengths]
+            rows = padding is not None and len(padding) == len(call.lengths)
+            lengths = [wanted - gap for gap in padding] if rows else [length + wanted - call.slots for length in call.lengths]
             return _begin(rotary, lengths, wanted)
         if wanted > call.state.slots:
             raise ValueError(
@@ -64,7 +65,7 @@ class Frozen(CacheSemantics):
 
 
 class Rerotate(CacheSemantics):
-    """The factor follows the length; at a change cached keys are turned on by p·(θ_new - θ_old) and scaled by A_new/A_old.
+    """The factor follows the length; at a change cached keys are turned by p·(θ_new - θ_old), times A_new/A_old. Exact for one layer only.
 
     Equal to the official CLEX cache, which keeps keys un-rotated and turns all of them at every step, at the price of static
     RoPE. *Not* an uncached run beyond one layer: deeper keys come from hidden states of the old factor (lesson 07 measures it).
@@ -78,11 +79,15 @@ class Rerotate(CacheSemantics):
 
     @staticmethod
     def step(rotary: "Rotary", call: Call) -> tuple["Angles", State]:
+        device = rotary.device
         if call.state is not None and _factors(rotary, call) == call.state.factors:
+            call.state.places.add(call.position_ids, call.cached, call.new, device)
             return call.state.angles, call.state
         angles, fresh = _begin(rotary, call.lengths, call.slots)
         if call.state is not None:
             turn_keys(rotary, call, fresh)
+        fresh = replace(fresh, places=Places() if call.state is None else call.state.places)
+        fresh.places.add(call.position_ids, call.cached, call.new, device)
         return angles, fresh
 
 
@@ -100,6 +105,11 @@ class Refill(CacheSemantics):
             return _begin(rotary, call.lengths, call.slots)
         factors = _factors(rotary, call)
         if factors != call.state.factors:
+            if rotary.running.planned is not None:
+                raise ValueError(
+                    "cache='refill' sends the whole text again at a change of factor, which a prompt filled in chunks does not allow;"
+                    " leave prefill_chunk_size out, or choose cache='frozen'"
+                )
             raise ValueError(
                 f"the factor changes from {show(call.state.factors)} to {show(factors)} and cache='refill' must see the whole text again:"
                 " use generate(), or call the model without a cache, or choose cache='frozen'"

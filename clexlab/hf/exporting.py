@@ -128,8 +128,8 @@ def _with_entry(model: nn.Module, rotary: Rotary, entry: dict[str, Any], t: floa
     """The model's config before `extend`, with this rope entry where the path was, made anew from its JSON as a reader would."""
     config = copy.deepcopy(model.config)
     inner = config if rotary.config is model.config else config.get_text_config()
-    inner.__class__ = rotary.mark.kind
-    stock = copy.deepcopy(rotary.mark.rope_parameters)
+    inner.__class__ = rotary.patch.mark.kind
+    stock = copy.deepcopy(rotary.patch.mark.rope_parameters)
     if rotary.scaled is None:
         inner.rope_parameters = {**stock, **entry}
     else:
@@ -148,7 +148,7 @@ def _with_entry(model: nn.Module, rotary: Rotary, entry: dict[str, Any], t: floa
 @torch.no_grad()
 def _check(config: PreTrainedConfig, rotary: Rotary, t: float, what: str) -> None:
     """Build the stock rotary module and compare its frequencies and temperature with the method's, for short and for long texts."""
-    inner = config if isinstance(config, rotary.mark.kind) else config.get_text_config()
+    inner = config if isinstance(config, rotary.patch.mark.kind) else config.get_text_config()
     stock = type(rotary.original)(inner)
     wanted, scale = rotary.scaling.inv_freq(t).detach().cpu(), rotary.scaling.attention_scale(t)
     kind = None if rotary.scaled is None else rotary.scaled[0]

@@ -1,6 +1,6 @@
 """What `generate` has to know: the planned total length, and when to send the whole text again.
 
-Two methods of the model instance are replaced while it is extended; the class stays as it is, `restore` removes both.
+Three methods of the model instance are replaced while it is extended; the class stays as it is, `restore` removes them.
 """
 
 import functools
@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from transformers.generation.configuration_utils import GenerationMode
 
 from clexlab.hf import caches
-from clexlab.hf.state import State, empty
+from clexlab.hf.rotary import Rotary
+from clexlab.hf.state import Running, State, empty
 
 
 def hooks(model: nn.Module) -> dict[str, Any]:
@@ -32,17 +33,32 @@ def _rotary(model: nn.Module) -> Any:
     return rotary_of(model)
 
 
+def _running(model: nn.Module | None) -> Running | None:
+    """What this thread does with an assistant, if it is extended; it guesses in short runs over one cache."""
+    found = [module.running for module in model.modules() if isinstance(module, Rotary)] if model is not None else []
+    return found[0] if found else None
+
+
 def _generate(kind: type) -> Any:
     """generate() whose plan ends with it, also when it fails."""
 
     @functools.wraps(kind.generate)
     def generate(self, *args, **kwargs):  # the signature is transformers' own
-        rotary = _rotary(self)
-        before, rotary.planned, rotary.padding = (rotary.planned, rotary.padding), None, None
+        running = _rotary(self).running
+        before = running.planned, running.padding, running.floor
+        # A run inside another of the same model, as an assistant that stops early is, serves the outer one's plan.
+        running.floor = max(running.floor, running.planned or 0)
+        running.planned = running.padding = None
+        helper = _running(kwargs.get("assistant_model"))
+        kept, running.helper = (running.helper, None if helper is running else helper)
+        floor = helper.floor if helper is not None else 0
         try:
             return kind.generate(self, *args, **kwargs)
         finally:
-            rotary.planned, rotary.padding = before
+            running.planned, running.padding, running.floor = before
+            running.helper = kept
+            if helper is not None and helper is not running:
+                helper.floor = floor
 
     return generate
 
@@ -62,10 +78,13 @@ def _plan(kind: type) -> Any:
                 " guessed token would set the factor of the first; restore the model and extend it with cache='frozen'"
             )
         # transformers counts the cache's places: all tokens but the last.
-        rotary.planned = given["max_cache_length"] + 1
+        running = rotary.running
+        running.planned = max(running.floor, given["max_cache_length"] + 1)
+        if running.helper is not None:
+            running.helper.floor = running.planned
         mask = given["model_kwargs"].get("attention_mask")
         # A prompt filled in chunks would not show the padding of all rows at once.
-        rotary.padding = (mask == 0).sum(-1).tolist() if isinstance(mask, Tensor) and mask.ndim == 2 else None
+        running.padding = (mask == 0).sum(-1).tolist() if isinstance(mask, Tensor) and mask.ndim == 2 else None
         return original(self, *args, **kwargs)
 
     return plan

@@ -33,17 +33,15 @@ class Mark:
             around = copy.copy(outer)
             around.__dict__.update({name: inner for name, value in vars(outer).items() if value is config})
             self.copies.append((outer, around))
+        self.written = [dict(vars(copied)) for _, copied in self.copies]
         for original, copied in self.copies:
             _swap(model, original, copied)
 
     def lift(self, model: nn.Module) -> None:
         """Give the originals back, with whatever else was set on the copies meanwhile (`use_cache`, say)."""
-        ours = [copied for _, copied in self.copies]
-        for original, copied in self.copies:
-            kept = {name: value for name, value in vars(copied).items() if not any(value is one for one in ours)}
-            if copied is ours[0]:
-                kept["rope_parameters"] = self.rope_parameters
-            original.__dict__.update(kept)
+        for (original, copied), written in zip(self.copies, self.written, strict=True):
+            changed = {name: value for name, value in vars(copied).items() if name not in written or value is not written[name]}
+            original.__dict__.update(changed)
             _swap(model, copied, original)
 
 

@@ -21,7 +21,7 @@ from transformers import Cache
 
 from clexlab.hf.caches import CacheSemantics
 from clexlab.hf.schedules import Schedule
-from clexlab.hf.state import Call, State
+from clexlab.hf.state import Call, Running, State
 from clexlab.positions.base import Sampler
 from clexlab.scaling.base import Path
 
@@ -54,8 +54,8 @@ class Rotary(nn.Module):
 
     `scaling` the path, `cache` its cache semantics, `factor` a pinned factor or None, `schedule` the rule else, `positions` a
     sampler of training positions or None, `original` the module it replaces, `scaled` the layer types that follow the path (None:
-    the model has one kind), `arguments` the names of the decoder's arguments in order. While `generate` runs, `planned` is the total
-    length and `padding` what of it is padding, row by row. Sources: transformers 5.23 rotary forwards.
+    the model has one kind), `arguments` the names of the decoder's arguments in order, `running` what the
+    calling thread is in the middle of. Sources: transformers 5.23 rotary forwards.
     """
 
     def __init__(
@@ -79,11 +79,7 @@ class Rotary(nn.Module):
         self.owner = uuid.uuid4().hex
         # Which layers keep keys that turn with the path; found by `rerotate` when the model is extended.
         self.following: tuple[bool, ...] = ()
-        self.planned: int | None = None
-        self.padding: list[int] | None = None
-        # Of the forward that is running: its angles, and the state for a cache the decoder makes itself.
-        self.angles: Angles | None = None
-        self.state: State | None = None
+        self.running = Running()
         # Whether the decoder has ever come here for its angles.
         self.asked = False
         # A closed form at a pinned factor is a constant; nothing else is ever kept in the module.
@@ -98,7 +94,7 @@ class Rotary(nn.Module):
             return self.original(x, position_ids, layer_type)
         if not torch.compiler.is_compiling():
             self.asked = True
-        angles = self.angles if self.angles is not None else self.constant
+        angles = self.constant if self.constant is not None else self.current()
         if angles is None:
             raise ValueError(
                 "the rotary module was called outside its decoder's forward, where no factor is chosen;"
@@ -128,9 +124,19 @@ class Rotary(nn.Module):
         stand_in = StandIn(theta, scale, self.config, layer_type)
         return stock(stand_in, x, position_ids, *(() if layer_type is None else (layer_type,)))
 
+    @torch.compiler.disable
+    def current(self) -> Angles | None:
+        """The angles chosen for this thread's forward."""
+        return self.running.angles
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model's own frequencies live, and with them ours."""
+        return next(self.original.buffers()).device
+
     def fixed(self, theta: Tensor) -> Angles:
         """These frequencies for every row, without temperature."""
-        return Angles(theta[None].to(next(self.original.buffers()).device), (1.0,))
+        return Angles(theta[None].to(self.device), (1.0,))
 
     @torch.compiler.disable
     def at(self, factors: Sequence[float], positions: Tensor | None = None) -> Angles:
@@ -143,8 +149,7 @@ class Rotary(nn.Module):
         with torch.autocast(path.device_for(1.0).type, enabled=False):
             theta = path(grid) if as_module else path.inv_freq(grid)
         line = None if len(distinct) == 1 else tuple(distinct.index(factor) for factor in factors)
-        device = next(self.original.buffers()).device
-        return Angles(theta.to(device), tuple(self.scaling.attention_scale(factor) for factor in distinct), line, positions)
+        return Angles(theta.to(self.device), tuple(self.scaling.attention_scale(factor) for factor in distinct), line, positions)
 
     def before(self, decoder: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]] | None:
         """Hook before the decoder's forward: choose this forward's angles, turn cached keys if the semantics say so."""
@@ -159,21 +164,12 @@ class Rotary(nn.Module):
 
     def after(self, decoder: nn.Module, args: tuple, kwargs: dict[str, Any], output: object) -> None:
         """Hook after the forward: a cache that the decoder made itself learns under which factors it was filled."""
-        if output is None:
-            # The forward failed; its angles must not wait for the next one.
-            self.state = self.angles = None
-            return
-        if not (torch.compiler.is_compiling() or self.asked):
+        if output is not None and not (torch.compiler.is_compiling() or self.asked):
             raise ValueError(f"{type(decoder).__name__} ran without asking its rotary_emb for angles; clexlab cannot extend this model")
-        state = None
-        if self.constant is None:
-            state, self.state, self.angles = self.state, None, None
-        if kwargs.get("past_key_values") is not None:
-            # It knows already; and this is every decoding step.
-            return
-        if self.constant is not None:
-            state = self._fixed_state()
-        if state is None:
+        # The forward is over, or failed: its angles must not wait for the next one.
+        state = self._fixed_state() if self.constant is not None else self.finish()
+        if state is None or output is None or kwargs.get("past_key_values") is not None:
+            # A cache that was given knows already; and this is every decoding step.
             return
         made = output if isinstance(output, tuple) else (getattr(output, "past_key_values", None),)
         for cache in made:
@@ -181,20 +177,28 @@ class Rotary(nn.Module):
                 state.attach(cache)
 
     @torch.compiler.disable
+    def finish(self) -> State | None:
+        """Close this thread's forward; the state for a cache the decoder made."""
+        state, self.running.state, self.running.angles = self.running.state, None, None
+        return state
+
+    @torch.compiler.disable
     def choose(self, decoder: nn.Module, given: dict[str, Any]) -> None:
         """Set the angles of this forward from the length of each row, or in training from the sampler."""
         cache, inputs = given.get("past_key_values"), _inputs(given)
         new, cached = inputs.shape[1], 0 if cache is None else int(cache.get_seq_length())
-        if self.training and self.positions is not None and not cached:
+        if self.training and self.positions is not None and cache is None and self.running.planned is None:
             draw = self.positions.draw(new, torch.default_generator)
-            self.angles, self.state = self.at([draw.factor], draw.positions), None
+            self.running.angles, self.running.state = self.at([draw.factor], draw.positions), None
             return
         state = self._own(cache, cached)
         lengths = token_counts(given, inputs.shape[0], new, cached)
-        call = Call(decoder, cache, state and state.spread(len(lengths)), lengths, new, cached, given.get("position_ids"))
-        self.angles, found = self.cache.step(self, call)
+        if state is not None:
+            state.check_rows(len(lengths))
+        call = Call(decoder, cache, state, lengths, new, cached, given.get("position_ids"))
+        self.running.angles, found = self.cache.step(self, call)
         if cache is None:
-            self.state = found
+            self.running.state = found
         elif found is not state:
             found.attach(cache)
 
@@ -216,8 +220,8 @@ class Rotary(nn.Module):
         state = State.of(cache) if cached else None
         if cached and (state is None or state.owner != self.owner):
             raise ValueError(
-                f"the cache holds {cached} keys that were not turned by this method: it was filled before clexlab.extend, or by another"
-                " model; start with an empty cache"
+                f"the cache holds {cached} keys that were not turned by this method: it was filled before clexlab.extend, by another"
+                " model, or in training at drawn positions; start with an empty cache"
             )
         return state
 
@@ -254,13 +258,15 @@ def token_counts(given: dict[str, Any], batch: int, new: int, cached: int) -> li
         # One more token of a text: the case of every decoding step, where each operation on tensors counts.
         counts = [max(1, int(row[-1]) + 1) for row in position_ids.tolist()]
         return counts * batch if len(counts) == 1 else counts
-    mask = mask if isinstance(mask, Tensor) and mask.ndim == 2 and mask.shape[1] >= new else None
+    mask = mask[:, : cached + new] if isinstance(mask, Tensor) and mask.ndim == 2 else None
+    if mask is not None and mask.shape[1] < cached + new:
+        raise ValueError(f"attention_mask has {mask.shape[1]} places for {cached} cached and {new} new tokens; give one for all of them")
     if position_ids is not None:
         last = position_ids.expand(batch, -1)
-        if mask is not None and not cached + new > mask.shape[1]:
-            last = last.masked_fill(mask[:, cached : cached + new].to(last.device) == 0, 0)
+        if mask is not None:
+            last = last.masked_fill(mask[:, cached:].to(last.device) == 0, 0)
         return [max(1, int(count)) for count in (last.amax(-1) + 1).tolist()]
-    if mask is not None and mask.shape[1] == cached + new:
+    if mask is not None:
         return [max(1, int(count)) for count in (mask != 0).sum(-1).tolist()]
     return [cached + new] * batch
 
@@ -273,9 +279,17 @@ def full_mask_for_rising(position_ids: Tensor, inputs: Tensor) -> Tensor | None:
     attention there. Texts that really are packed restart, that is fall; those are left alone.
     """
     steps = position_ids.diff(dim=-1)
-    if not (bool((steps != 1).any()) and bool((steps > 0).all())):
+    jumps, falls = (steps > 1).any(-1), (steps < 1).any(-1)
+    if not bool(jumps.any()):
         return None
-    return torch.ones(inputs.shape[:2], dtype=torch.long, device=inputs.device)
+    if not bool(falls.any()):
+        return torch.ones(inputs.shape[:2], dtype=torch.long, device=inputs.device)
+    if bool((jumps & ~falls).any()):
+        raise ValueError(
+            "some rows of position_ids rise by jumps and others restart: transformers would cut attention at the jumps; give an"
+            " attention_mask, or keep packed rows in a batch of their own"
+        )
+    return None
 
 
 def _inputs(given: dict[str, Any]) -> Tensor:

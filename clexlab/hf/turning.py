@@ -26,19 +26,17 @@ def turn_keys(rotary: "Rotary", call: Call, fresh: State) -> None:
     """
     old, rows = call.state, len(fresh.factors)
     moves = sorted({pair for pair in zip(old.factors, fresh.factors, strict=True) if pair[0] != pair[1]})
+    places = old.places.first(call.cached)
     for layer in _followers(rotary, call):
         # A sliding layer holds its last keys only, in order; a static one has room behind them.
         held = min(layer.keys.shape[-2], call.cached)
-        positions = _positions(call, rows, held, layer.keys.device)
+        positions = places[:, places.shape[1] - held :].expand(rows, -1).to(layer.keys.device)
+        if layer.keys.is_inference() and not torch.is_inference_mode_enabled():
+            # Keys made under inference_mode may not be written to outside it.
+            layer.keys = layer.keys.clone()
         for move in moves:
             chosen = [row for row in range(rows) if (old.factors[row], fresh.factors[row]) == move]
             _turn_rows(rotary, call, layer.keys, chosen, positions[chosen], fresh)
-
-
-def _positions(call: Call, rows: int, held: int, device: torch.device) -> Tensor:
-    """Positions of the last `held` keys: they lead up to the first new token's, row by row."""
-    first = torch.full((rows, 1), call.cached) if call.position_ids is None else call.position_ids[:, :1].expand(rows, 1)
-    return first.to(device) - torch.arange(held, 0, -1, device=device)
 
 
 def _turn_rows(rotary: "Rotary", call: Call, keys: Tensor, rows: list[int], positions: Tensor, fresh: State) -> None:

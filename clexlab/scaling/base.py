@@ -21,9 +21,6 @@ from clexlab import frequencies
 
 Factor = float | int | Shaped[Tensor, ""] | Shaped[Tensor, "factors"]
 
-# A whole number of Python may be too large for a float; nobody needs such a factor, and it is refused like infinity.
-MUCH = 1e300
-
 
 class _Options(abc.ABCMeta):
     """Turns a misspelt, missing or positional option into a ValueError that lists the options of the method."""
@@ -145,7 +142,11 @@ class Path(metaclass=_Options):
         if not is_tensor and (isinstance(factor, bool) or not isinstance(factor, numbers.Real)):
             raise ValueError(f"factor is {factor!r}; pass a number or a one-dimensional tensor of numbers")
         if not is_tensor:
-            factor = math.inf if abs(factor) >= MUCH else float(factor)
+            try:
+                factor = float(factor)
+            except OverflowError:
+                # A whole number of Python may be too large for a float; it is refused like infinity.
+                factor = math.inf
         exact = factor if isinstance(factor, Tensor) else torch.tensor(float(factor), dtype=torch.float64)
         t = exact.detach().to("cpu", torch.float64)
         if t.ndim > 1 or t.numel() == 0:
