@@ -98,7 +98,8 @@ class Rotary(nn.Module):
         if angles is None:
             raise ValueError(
                 "the rotary module was called outside its decoder's forward, where no factor is chosen;"
-                " call the model, or pin one: clexlab.extend(model, scaling, factor=...)"
+                " call the model, or pin one: clexlab.extend(model, scaling, factor=...). If peft copied the module, train the field"
+                " alone: modules_to_save=['field']"
             )
         if angles.positions is not None:
             position_ids = angles.positions.to(x.device)[None]
@@ -141,6 +142,11 @@ class Rotary(nn.Module):
     @torch.compiler.disable
     def at(self, factors: Sequence[float], positions: Tensor | None = None) -> Angles:
         """Angles for one factor per row: the path is asked once for all distinct factors, in float32 whatever autocast says."""
+        if not isinstance(self.scaling, Path):
+            raise ValueError(
+                f"scaling was replaced by a {type(self.scaling).__name__}: a copy of the whole path cannot be asked; with peft train the"
+                " field alone, modules_to_save=['field']"
+            )
         distinct = sorted(set(factors))
         grid = torch.tensor(distinct, dtype=torch.float64)
         path = self.scaling
