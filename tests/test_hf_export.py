@@ -246,6 +246,32 @@ def test_a_config_that_does_not_reproduce_the_angles_is_never_left_behind(tmp_pa
     refuse(model, 4, tmp_path / "out", "no stock rope type gives LlamaForCausalLM these frequencies.*yarn.*longrope")
 
 
+def long_model(head_dim: int, base: float, window: int) -> nn.Module:
+    """The geometry of a real model, one small layer."""
+    sizes = dict(hidden_size=2 * head_dim, num_attention_heads=2, num_hidden_layers=1, intermediate_size=8, vocab_size=20)
+    rope = {"rope_type": "default", "rope_theta": base}
+    return transformers.LlamaForCausalLM(transformers.LlamaConfig(**sizes, max_position_embeddings=window, rope_parameters=rope))
+
+
+@pytest.mark.parametrize("geometry", [(128, 1e6, 32_768), (256, 1e7, 4096), (96, 1e4, 4096)])
+@pytest.mark.parametrize("method", [scaling.YaRN, scaling.Llama3, scaling.NTK, scaling.ABF])
+def test_real_geometries_keep_the_methods_own_type_at_every_factor(geometry, method):
+    model = long_model(*geometry)
+    hf.extend(model, hf.scaling_for(model, method))
+    own = hf.rotary_of(model).scaling.rope_parameters(2.0)["rope_type"]
+    assert {exporting.stock_config(model, factor).rope_parameters["rope_type"] for factor in (1.3, 4.0, 16.0, 64.0)} == {own}
+
+
+def test_a_config_that_is_off_by_more_than_float32_rounds_is_refused(tmp_path, monkeypatch):
+    model = LLAMA.build(layers=1)
+    hf.extend(model, hf.scaling_for(model, scaling.YaRN))
+    wrong = exporting.stock_config(model, 4.0)
+    # θ of the slowest of 8 pairs is base^(-7/8): off by 1.3e-6.
+    wrong.rope_parameters["rope_theta"] *= 1 + 1.5e-6
+    monkeypatch.setattr(exporting, "stock_config", lambda model, factor: wrong)
+    refuse(model, 4, tmp_path / "out", "other frequencies than YaRN at factor 4.*relative error 1.*e-06")
+
+
 def test_a_peft_model_is_merged_first(tmp_path):
     peft = pytest.importorskip("peft")
     model = LLAMA.build(layers=1)

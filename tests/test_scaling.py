@@ -341,3 +341,15 @@ def test_names_are_unique_and_lead_back_to_the_class():
     assert [scaling.by_name(method.name) for method in SCALINGS] == list(SCALINGS)
     with pytest.raises(ValueError, match="yarn"):
         scaling.by_name("yearn")
+
+
+@pytest.mark.parametrize("method", scaling.SCALINGS)
+def test_every_method_has_its_frequencies_as_longrope_too(method):
+    path = method.default(head_dim=16, base=1e4, window=32)
+    entry = path.longrope_parameters(3.0)
+    assert entry["rope_type"] == "longrope" and entry["short_factor"] == entry["long_factor"]
+    divisors = torch.tensor(entry["long_factor"], dtype=torch.float64)
+    torch.testing.assert_close(frequencies.inv_freq(16, 1e4, torch.float64) / divisors, path.inv_freq(3.0, torch.float64).detach())
+    assert entry["attention_factor"] == path.attention_scale(3.0)
+    with pytest.raises(ValueError, match="outside 1"):
+        path.longrope_parameters(0.5)

@@ -112,12 +112,19 @@ class Path(metaclass=_Options):
     def rope_parameters(self, factor: float) -> dict[str, Any]:
         """The `rope_parameters` of a transformers 5 config that give exactly these frequencies, frozen at this factor.
 
-        A stock type of transformers where the method has one. Else its `longrope`, which takes any divisor per pair: θ(1)/θ(t),
-        with the same short and long list, so that the angles do not depend on the input's length.
+        A stock type of transformers where the method has one, else `longrope_parameters`.
         """
         return self._rope_parameters(self.check_single(factor))
 
     def _rope_parameters(self, t: float) -> dict[str, Any]:
+        return self.longrope_parameters(t)
+
+    def longrope_parameters(self, factor: float) -> dict[str, Any]:
+        """The same frequencies as transformers' `longrope`, which every method has: it takes any divisor per pair, θ(1)/θ(t).
+
+        The short and the long list are equal, so that the angles do not depend on the input's length.
+        """
+        t = self.check_single(factor)
         divisors = (1.0 / self.ratio(t).detach()).tolist()
         return {
             "rope_type": "longrope",
