@@ -9,6 +9,7 @@ import math
 import os
 import statistics
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ import clexlab
 from benchmarks import unrotated
 from benchmarks.timing import paired, ratio
 from clexlab import hf, ode, rope, scaling
+from clexlab.hf.state import Places, State
 
 WINDOW, LENGTHS, KEY_HEADS = 512, (512, 1024, 2048, 4096), (8, 2)
 SHAPE = dict(vocab_size=1024, hidden_size=512, intermediate_size=1408, num_hidden_layers=6, num_attention_heads=8, head_dim=64)
@@ -206,7 +208,14 @@ def our_start(model: LlamaForCausalLM, path: scaling.Path, store: list, keys_at:
     hf.rotary_of(extended).running.planned = store[0][0].shape[-2] + 1
     cache = DynamicCache()
     forward(extended, cache)
-    return extended, fill(cache, store, path, keys_at)
+    fill(cache, store, path, keys_at)
+    state = State.of(cache)
+    if state.places is not None:
+        # Keys put in by hand: `rerotate` has to be told where they stand.
+        known = Places()
+        known.add(None, 0, cache.get_seq_length(), torch.device("cpu"))
+        replace(state, places=known).attach(cache)
+    return extended, cache
 
 
 def official_start(model: LlamaForCausalLM, path: scaling.Path, factor: float, store: list) -> Start:

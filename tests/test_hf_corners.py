@@ -94,6 +94,28 @@ def test_a_batch_of_packed_and_of_gapped_rows_is_refused():
     model(ids, position_ids=torch.stack([packed, gapped]), attention_mask=torch.ones_like(ids), use_cache=False)
 
 
+def test_keys_put_into_a_cache_by_hand_are_not_turned_by_guess():
+    model, _ = make("llama", cache="rerotate")
+    with torch.no_grad():
+        store = model(hf_models.tokens(5)[0]).past_key_values
+        for layer in store.layers:
+            layer.keys, layer.values = (torch.cat([each, each, each], 2) for each in (layer.keys, layer.values))
+        with pytest.raises(ValueError, match="by hand"):
+            model(hf_models.tokens(4)[0], past_key_values=store)
+
+
+def test_a_cropped_cache_forgets_where_the_cropped_keys_stood():
+    model, _ = make("llama", layers=1, cache="rerotate")
+    ids = hf_models.tokens(30)[0]
+    with torch.no_grad():
+        store = model(ids[:, :10]).past_key_values
+        in_parts(model, torch.cat(hf_models.tokens(5, seed=9), 1), (1, 1, 3), store)
+        store.crop(-4)
+        store.crop(-1)
+        given = torch.cat(in_parts(model, ids[:, 10:], (1, 3, 1, 15), store), 1)
+        close(given[0, -15:], model(ids, use_cache=False).logits[0, -15:], LOGITS)
+
+
 # --- modes -------------------------------------------------------------------------------------------------------------------
 
 

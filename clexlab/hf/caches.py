@@ -79,15 +79,14 @@ class Rerotate(CacheSemantics):
 
     @staticmethod
     def step(rotary: "Rotary", call: Call) -> tuple["Angles", State]:
-        device = rotary.device
         if call.state is not None and _factors(rotary, call) == call.state.factors:
-            call.state.places.add(call.position_ids, call.cached, call.new, device)
+            call.state.places.add(call.position_ids, call.cached, call.new, call.state.angles.theta.device)
             return call.state.angles, call.state
         angles, fresh = _begin(rotary, call.lengths, call.slots)
         if call.state is not None:
             turn_keys(rotary, call, fresh)
         fresh = replace(fresh, places=Places() if call.state is None else call.state.places)
-        fresh.places.add(call.position_ids, call.cached, call.new, device)
+        fresh.places.add(call.position_ids, call.cached, call.new, angles.theta.device)
         return angles, fresh
 
 

@@ -43,11 +43,13 @@ class Places:
 
     def add(self, position_ids: Tensor | None, cached: int, new: int, device: torch.device) -> None:
         """Note the positions of `new` keys behind `cached` ones; those of keys that were cropped meanwhile are forgotten."""
-        if self.count != cached:
-            self.parts = [self.first(cached)]
+        while self.parts and self.count - self.parts[-1].shape[1] >= cached:
+            self.count -= self.parts.pop().shape[1]
+        if self.count > cached:
+            self.parts, self.count = [self.first(cached)], cached
         own = torch.arange(cached, cached + new, device=device)[None] if position_ids is None else position_ids
         self.parts.append(own)
-        self.count = cached + new
+        self.count += new
 
     def first(self, count: int) -> Tensor:
         """Positions of the first `count` keys, (rows or 1, count)."""

@@ -27,6 +27,11 @@ def turn_keys(rotary: "Rotary", call: Call, fresh: State) -> None:
     old, rows = call.state, len(fresh.factors)
     moves = sorted({pair for pair in zip(old.factors, fresh.factors, strict=True) if pair[0] != pair[1]})
     places = old.places.first(call.cached)
+    if places.shape[1] != call.cached:
+        raise ValueError(
+            f"the cache holds {call.cached} keys and the positions of {places.shape[1]} are known: keys were put in or taken out by hand;"
+            " start with an empty cache, or use cache='frozen'"
+        )
     for layer in _followers(rotary, call):
         # A sliding layer holds its last keys only, in order; a static one has room behind them.
         held = min(layer.keys.shape[-2], call.cached)
