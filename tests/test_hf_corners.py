@@ -6,7 +6,7 @@ import hf_models
 import numpy
 import pytest
 import torch
-from test_hf_cache import LOGITS, L, make
+from test_hf_cache import LOGITS, L, in_parts, make
 from test_hf_extend import close, method_on
 from transformers import DynamicCache, StaticCache
 
