@@ -144,6 +144,7 @@ def compiled(rank: int, folder: str) -> None:
     """Body of a spawned process, since dynamo cannot trace the checks that pytest puts around every function of clexlab."""
     torch.set_num_threads(1)
     found = {"pinned": compiled_pinned(), "learner": compiled_learner()}
+    found["generation"] = {cache: compiled_generation(cache) for cache in ("frozen", "rerotate")}
     torch.save(found, Path(folder) / "compiled.pt")
 
 
@@ -166,3 +167,23 @@ def compiled_learner() -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         loss(each, batch()).backward()
         found.append(gradients(model))
     return tuple(found)
+
+
+def compiled_generation(cache: str) -> tuple[Tensor, Tensor, int]:
+    """Tokens generated over two changes of the factor into a static cache, compiled and not, and how many graphs ran."""
+    model, graphs = build(1), []
+    clexlab.extend(model, hf.scaling_for(model, scaling.YaRN), cache=cache)
+
+    def counting(graph, inputs):
+        def run(*given):
+            graphs.append(graph)
+            return graph(*given)
+
+        return run
+
+    options = dict(max_new_tokens=3 * WINDOW - LENGTH - 4, do_sample=False, cache_implementation="static")
+    wanted = model.generate(batch(), **options)
+    stock, model.forward = model.forward, torch.compile(model.forward, backend=counting)
+    found = model.generate(batch(), **options)
+    model.forward = stock
+    return found, wanted, len(graphs)

@@ -178,6 +178,15 @@ def test_a_compiled_learner_has_the_same_gradients(of_compiled):
         torch.testing.assert_close(found[name], gradient, **ROUNDING)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("cache", ["frozen", "rerotate"])
+def test_a_compiled_model_whose_factor_follows_the_length_generates_the_same_tokens(of_compiled, cache):
+    found, wanted, graphs = of_compiled["generation"][cache]
+    assert found.shape == wanted.shape == (2, 44) and torch.equal(found, wanted)
+    # Compiled throughout: the choice of the factor cuts each of the 32 steps into more than one graph.
+    assert graphs >= 2 * 32
+
+
 # ------------------------------------------------------------------------------------------------ several processes
 
 
