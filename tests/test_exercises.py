@@ -5,6 +5,7 @@ A lesson's cases live in tests/exercise_cases/lessonNN.py:
     CASES = [(check, solution_answer, [(wrong_answer, "words the printed mistake must hold"), ...]), ...]
 """
 
+import ast
 import importlib
 import importlib.util
 import inspect
@@ -151,6 +152,33 @@ def test_every_check_has_a_hint_a_solution_and_cases(lesson, capsys):
         assert callable(getattr(module, name.replace("check_", "solution_", 1)))
         getattr(module, name.replace("check_", "hint_", 1))()
         assert capsys.readouterr().out.strip(), f"the hint of {name} prints nothing"
+
+
+SOLUTION = re.compile(r"<summary>Solution.*?```python\n(.*?)```", re.DOTALL)
+
+
+@pytest.mark.parametrize("lesson", LESSONS)
+def test_every_printed_function_runs_on_the_imports_of_its_notebook_and_is_accepted(lesson, capsys):
+    (path,) = NOTEBOOKS.glob(f"{lesson.removeprefix('lesson')}_*.ipynb")
+    cells = nbformat.read(path, as_version=4).cells
+    first = ast.parse(next(cell.source for cell in cells if cell.cell_type == "code"))
+    names, asked, cases = {}, None, {case[0].__name__: case for case in load_cases(lesson)}
+    # Imports alone: the rest of that cell sets up the whole process.
+    for line in first.body:
+        if isinstance(line, (ast.Import, ast.ImportFrom)):
+            exec(ast.unparse(line), names)
+    for cell in cells:
+        if cell.cell_type == "code":
+            # An exercise is asked in the last code cell above its solution.
+            asked = re.search(r"check_(\w+)\((\w+)\)", cell.source) or asked
+            continue
+        for source in SOLUTION.findall(cell.source):
+            check, expected, _ = cases[f"check_{asked[1]}"]
+            # Where the answer is a number, the solution is an expression in the lesson's own names.
+            if not callable(expected) or f"def {asked[2]}(" not in source:
+                continue
+            exec(source, names)
+            assert check(names[asked[2]]) is True, f"{path.name}, {asked[1]}:\n{capsys.readouterr().out}"
 
 
 @pytest.mark.parametrize("lesson", LESSONS)

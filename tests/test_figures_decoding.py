@@ -43,18 +43,31 @@ def test_a_dashed_line_stands_where_a_window_ends(runs):
 
 
 def test_bars_reach_from_the_smallest_to_the_largest_text():
-    figure = figures.divergence_by_window({"re-rotated": ([0.0, 1e-3], [0.0, 1e-4], [0.0, 1e-2])}, ["0–1", "1–2"])
+    figure = figures.divergence_by_window({"YaRN": {"re-rotated": ([0.0, 1e-3], [0.0, 1e-4], [0.0, 1e-2])}}, ["0–1", "1–2"])
     line = figure.data[0]
     np.testing.assert_allclose(line.y, [FLOOR, 1e-3])
     np.testing.assert_allclose(np.array(line.y) + line.error_y.array, [FLOOR, 1e-2])
     np.testing.assert_allclose(np.array(line.y) - line.error_y.arrayminus, [FLOOR, 1e-4])
 
 
+def test_colour_says_the_method_and_dash_with_sign_the_semantics():
+    one = ([1.0], [1.0], [1.0])
+    rows = {"YaRN": {"rerotate": one, "stale": one}, "CLEX": {"stale": one, "rerotate": one}}
+    drawn = {trace.name: trace for trace in figures.divergence_by_window(rows, ["1–2"]).data}
+    for method in rows:
+        assert drawn[f"{method}, rerotate"].line.color == drawn[f"{method}, stale"].line.color
+    for name in ("rerotate", "stale"):
+        yarn, clex = drawn[f"YaRN, {name}"], drawn[f"CLEX, {name}"]
+        assert (yarn.line.dash, yarn.marker.symbol) == (clex.line.dash, clex.marker.symbol)
+    assert drawn["YaRN, stale"].line.color != drawn["CLEX, stale"].line.color
+    assert drawn["YaRN, stale"].line.dash != drawn["YaRN, rerotate"].line.dash
+
+
 def test_impossible_requests_are_refused_with_the_fix(runs):
     with pytest.raises(ValueError, match="no run given"):
         figures.disagreement({}, 16)
     with pytest.raises(ValueError, match="2 stretches"):
-        figures.divergence_by_window({"frozen": ([1.0], [1.0], [1.0])}, ["0–1", "1–2"])
+        figures.divergence_by_window({"YaRN": {"frozen": ([1.0], [1.0], [1.0])}}, ["0–1", "1–2"])
 
 
 def test_the_run_is_not_changed_by_drawing_it(runs):

@@ -83,15 +83,17 @@ def check_plan(answer: object) -> bool:
         (520, "this is the length; the factor is length / window"),
     ]
     exact = "a length of exactly one window needs t = 1: round up, do not add one"
+    last = "count every token of the text, also the last, which is written and never read"
     return judge_in_turn(
         ("prompt 200, 320 new tokens, window 128", 5, call(answer, 200, 320, 128), mistakes, "⌈(prompt + new tokens) / window⌉"),
         ("prompt 100, 28 new tokens, window 128", 1, call(answer, 100, 28, 128), [(2, exact)], exact),
+        ("prompt 100, 29 new tokens, window 128", 2, call(answer, 100, 29, 128), [(1, last)], last),
         ("prompt 3, 5 new tokens, window 4096", 1, call(answer, 3, 5, 4096), [(0, "t is at least 1")], "t is at least 1"),
     )
 
 
 def hint_plan() -> None:
-    print("Count every token that will ever stand in the text, divide by the window, round up.")
+    print("Count every token of the text, also the last, which is written and never read; divide by the window, round up.")
 
 
 def solution_plan(prompt: int, new_tokens: int, window: int) -> int:

@@ -3,6 +3,7 @@
 The arrays come from `clexlab.decoding` and from its records; nothing is measured here. Functions return a plotly Figure.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -53,21 +54,26 @@ def disagreement(runs: Mapping[str, Disagreement], window: int) -> go.Figure:
 
 
 def divergence_by_window(
-    rows: Mapping[str, tuple[Sequence[float], Sequence[float], Sequence[float]]], windows: Sequence[str]
+    rows: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float], Sequence[float]]]], windows: Sequence[str]
 ) -> go.Figure:
-    """Mean KL over texts by the stretch of the text, one line a run; bars reach from the smallest to the largest text.
+    """Mean KL over texts by the stretch of the text; bars reach from the smallest to the largest text.
 
-    `rows` maps a name to (mean, least, most) per stretch, `windows` names the stretches. Raises ValueError for other sizes.
+    `rows` maps a method (a colour) and then a semantics (a dash and a sign) to (mean, least, most) per stretch; `windows` names the
+    stretches. Raises ValueError for other sizes.
     """
     figure = style.figure("Mean KL by length, over held-out texts", height=400)
-    for index, (name, columns) in enumerate(rows.items()):
+    kinds = list(dict.fromkeys(semantics for row in rows.values() for semantics in row))
+    for (index, (method, row)), semantics in itertools.product(enumerate(rows.items()), kinds):
+        if semantics not in row:
+            continue
+        kind, columns, name = kinds.index(semantics), row[semantics], f"{method}, {semantics}"
         if any(len(column) != len(windows) for column in columns):
             raise ValueError(f"{name} has {[len(column) for column in columns]} values for {len(windows)} stretches; give one each")
         mean, least, most = (on_axis(np.asarray(column, dtype=float)) for column in columns)
-        look = style.line(index)
+        look = dict(color=style.COLOURS[index % len(style.COLOURS)], dash=style.DASHES[kind % len(style.DASHES)], width=2)
         bars = dict(type="data", symmetric=False, array=most - mean, arrayminus=mean - least, width=4, thickness=1)
         figure.add_scatter(
-            x=list(windows), y=mean, error_y=bars, mode="lines+markers", line=look, marker=dict(size=8, symbol=index), name=name,
+            x=list(windows), y=mean, error_y=bars, mode="lines+markers", line=look, marker=dict(size=8, symbol=kind), name=name,
             hovertemplate="%{x}: %{y:.1e}",
         )  # fmt: skip
     figure.update_layout(

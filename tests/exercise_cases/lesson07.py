@@ -49,6 +49,7 @@ CASES = [
             (lambda prompt, new, window: (prompt + new) / window, "not a whole factor"),
             (lambda prompt, new, window: prompt + new, "this is the length"),
             (lambda prompt, new, window: 1 + (prompt + new) // window, "do not add one"),
+            (lambda prompt, new, window: math.ceil((prompt + new - 1) / window), "written and never read"),
             (lambda prompt, new, window: round((prompt + new) / window + 0.5 - 1e-9) if prompt > 3 else 0, "at least 1"),
             (lambda prompt, new, window: 7, "prompt + new tokens"),
         ],
