@@ -29,13 +29,32 @@ FOLDER = results.ROOT / "data" / "models" / "pocket"
 BATCH, WINDOW, SEPARATOR = 16, 128, 256
 
 
-def config(**options: object) -> LlamaConfig:
-    """The shipped model's shape; `options` replace parts of it, for smaller models in tests."""
-    shape = dict(hidden_size=128, intermediate_size=384, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2)
-    tokens = dict(vocab_size=257, bos_token_id=SEPARATOR, eos_token_id=SEPARATOR, tie_word_embeddings=True)
-    rope = dict(max_position_embeddings=WINDOW, rope_parameters={"rope_type": "default", "rope_theta": 10_000.0})
-    # Three times the usual spread of first weights: so narrow a model learns faster from there.
-    return LlamaConfig(**(shape | tokens | rope | dict(initializer_range=0.06) | options))
+def config(
+    *,
+    hidden_size: int = 128,
+    intermediate_size: int = 384,
+    num_hidden_layers: int = 4,
+    num_attention_heads: int = 4,
+    num_key_value_heads: int = 2,
+    max_position_embeddings: int = WINDOW,
+    rope_parameters: dict | None = None,
+) -> LlamaConfig:
+    """The shipped model's shape, with plain RoPE of base 10 000; every part of it can be another, for smaller models in tests."""
+    return LlamaConfig(
+        vocab_size=257,
+        bos_token_id=SEPARATOR,
+        eos_token_id=SEPARATOR,
+        tie_word_embeddings=True,
+        hidden_size=hidden_size,
+        intermediate_size=intermediate_size,
+        num_hidden_layers=num_hidden_layers,
+        num_attention_heads=num_attention_heads,
+        num_key_value_heads=num_key_value_heads,
+        max_position_embeddings=max_position_embeddings,
+        rope_parameters=rope_parameters or {"rope_type": "default", "rope_theta": 10_000.0},
+        # Three times the usual spread of first weights: so narrow a model learns faster from there.
+        initializer_range=0.06,
+    )
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
@@ -88,7 +107,18 @@ def train(
     """
     generator = torch.Generator().manual_seed(seed)
     drawn = rows(encode(documents), model.config.max_position_embeddings, BATCH * steps, generator)
-    arguments = transformers.TrainingArguments(
+    texts = [{"input_ids": row, "labels": row} for row in drawn]
+    trainer = Trainer(model=model, args=_arguments(steps, seed, device, scratch, rate), train_dataset=texts)
+    if field:
+        _own_group(trainer.create_optimizer(), field, field_rate)
+    trainer.train()
+    # The Trainer switches the cache off and would save that.
+    trainer.model.config.use_cache = True
+    return trainer.model, trainer.state.log_history
+
+
+def _arguments(steps: int, seed: int, device: str, scratch: Path, rate: float) -> transformers.TrainingArguments:
+    return transformers.TrainingArguments(
         output_dir=str(scratch),
         max_steps=steps,
         per_device_train_batch_size=BATCH,
@@ -103,13 +133,6 @@ def train(
         use_cpu=device == "cpu",
         dataloader_pin_memory=False,
     )
-    trainer = Trainer(model=model, args=arguments, train_dataset=[{"input_ids": row, "labels": row} for row in drawn])
-    if field:
-        _own_group(trainer.create_optimizer(), field, field_rate)
-    trainer.train()
-    # The Trainer switches the cache off and would save that.
-    trainer.model.config.use_cache = True
-    return trainer.model, trainer.state.log_history
 
 
 def _own_group(optimizer: torch.optim.Optimizer, parameters: Sequence[nn.Parameter], rate: float) -> None:

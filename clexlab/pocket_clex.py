@@ -34,22 +34,25 @@ CLOSED = (scaling.YaRN, scaling.NTK, scaling.DynamicNTK)
 NOTE = "one seed, {steps} steps of {rows} rows of one window; `residual` is ln θ(t)/θ_prior(t); read it beside the run `control`"
 
 
-def build(seed: int, learns: bool) -> LlamaForCausalLM:
-    """The pocket model, extended with CLEX for training; `learns` False freezes the field at zero, where it starts."""
-    model, _ = pocket.load()
-    found = hf.geometry(model)
+def fresh(seed: int) -> scaling.CLEX:
+    """CLEX on the pocket model's geometry up to factor 8: a bounded field that is zero, its first layer drawn with `seed`."""
+    found = hf.geometry(pocket.load()[0])
     field = ode.BoundedField(found.head_dim // 2, generator=torch.Generator().manual_seed(seed))
-    field.requires_grad_(learns)
-    path = scaling.CLEX(head_dim=found.head_dim, base=found.base, window=found.window, max_factor=MAX_FACTOR, field=field)
-    return clexlab.extend(model, path, positions=Scattered(window=found.window, factors=WholeFactors(MAX_FACTOR)))
+    return scaling.CLEX(head_dim=found.head_dim, base=found.base, window=found.window, max_factor=MAX_FACTOR, field=field)
 
 
-def tune(options: argparse.Namespace, learns: bool) -> tuple[LlamaForCausalLM, Measurement, dict]:
-    """Train one model; it, its losses, and what else its record holds."""
-    name, began = "clex" if learns else "control", time.perf_counter()
-    model = build(options.seed, learns)
+def frozen(path: scaling.CLEX) -> scaling.CLEX:
+    """The same path with a field that training leaves alone: the control."""
+    path.requires_grad_(False)
+    return path
+
+
+def tune(options: argparse.Namespace, name: str, path: scaling.CLEX) -> tuple[LlamaForCausalLM, Measurement, dict]:
+    """Train the pocket model with `path`, and its field unless that is frozen; the model, its losses, what else its record holds."""
+    began = time.perf_counter()
+    sampler = Scattered(window=path.window, factors=WholeFactors(MAX_FACTOR))
+    model = clexlab.extend(pocket.load()[0], path, positions=sampler)
     texts = [document.text for document in corpora.standard_library("train").documents]
-    field = list(hf.rotary_of(model).scaling.parameters()) if learns else []
     with tempfile.TemporaryDirectory() as scratch:
         model, log = pocket.train(
             model,
@@ -59,13 +62,13 @@ def tune(options: argparse.Namespace, learns: bool) -> tuple[LlamaForCausalLM, M
             device=options.device,
             scratch=Path(scratch),
             rate=RATE,
-            field=field,
+            field=[weight for weight in path.parameters() if weight.requires_grad],
             field_rate=FIELD_RATE,
         )
     model.to("cpu").eval()
     seconds = time.perf_counter() - began
     measured = evaluation.measure(model, name, pocket.held_out(TEXTS), pocket.WINDOW, FACTORS, batch=16)
-    residual = hf.rotary_of(model).scaling.residual(torch.tensor([float(t) for t in FACTORS])).detach()
+    residual = path.residual(torch.tensor([float(t) for t in FACTORS])).detach()
     curve = {str(entry["step"]): entry["loss"] for entry in log if "loss" in entry}
     return model, replace(measured, seconds=seconds), {"training_loss": curve, "residual": residual.tolist()}
 
@@ -80,11 +83,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     paths = [hf.scaling_for(untouched, method) for method in CLOSED]
     measured = evaluation.compare(untouched, paths, pocket.held_out(TEXTS), pocket.WINDOW, FACTORS, batch=16)
     extras: list[dict] = [{} for _ in measured]
-    for learns in (True, False):
-        model, measurement, extra = tune(options, learns)
+    for name, path in (("clex", fresh(options.seed)), ("control", frozen(fresh(options.seed)))):
+        model, measurement, extra = tune(options, name, path)
         measured.append(measurement)
         extras.append(extra)
-        if learns:
+        if name == "clex":
             model.save_pretrained(options.out)
             tokenizer.save_pretrained(options.out)
     print(evaluation.table(measured))

@@ -158,6 +158,20 @@ def test_the_trained_clex_loads_with_a_field_that_learned_and_plain_transformers
         AutoModelForCausalLM.from_pretrained(pocket_clex.FOLDER, local_files_only=True)
 
 
+def test_path_and_control_begin_as_the_same_zero_field_and_one_of_them_learns():
+    learner, control = pocket_clex.fresh(3), pocket_clex.frozen(pocket_clex.fresh(3))
+    assert all(torch.equal(weight, control.state_dict()[name]) for name, weight in learner.state_dict().items())
+    assert not learner.residual(8.0).any() and learner.limit == pocket_clex.MAX_FACTOR
+    assert {weight.requires_grad for weight in learner.parameters()} == {True}
+    assert {weight.requires_grad for weight in control.parameters()} == {False}
+
+
+def test_the_shipped_model_has_the_shape_that_is_written_down():
+    (record,) = results.read_all("pocket")
+    written = {name: value for name, value in record.config["model"].items() if name != "transformers_version"}
+    assert {name: pocket.config().to_diff_dict()[name] for name in written} == written
+
+
 def test_the_control_is_the_same_training_without_the_field():
     records = {name: results.read(results.FOLDER / "pocket_clex" / f"{name}-seed1.json") for name in ("clex", "control")}
     assert not torch.tensor(records["control"].metrics["residual"]).any()
