@@ -243,9 +243,20 @@ def test_an_adapter_is_measured_on_its_base_and_merged_into_an_exported_checkpoi
     assert [line[0] for line in with_adapter] == [line[0] for line in without] and with_adapter != without
 
 
+def test_a_field_that_an_adapter_trained_is_measured_under_the_name_of_its_method(shelf, tmp_path, capfd):
+    model = AutoModelForCausalLM.from_pretrained(shelf / "llama")
+    hf.extend(model, hf.scaling_for(model, scaling.CLEX))
+    save(model, tmp_path / "base")
+    tuned = peft.get_peft_model(saving.load(tmp_path / "base"), peft.LoraConfig(target_modules=["q_proj"], modules_to_save=["field"]))
+    save(tuned, tmp_path / "adapter")
+    assert status(["evaluate", "--model", tmp_path / "adapter", "--text", shelf / "texts", "--factors", "2"]) == 0
+    assert [line[0] for line in cells(capfd.readouterr().out)][2:4] == ["untouched", "clex, as saved"]
+
+
 def test_a_model_without_tokenizer_is_exported_and_the_user_told(shelf, tmp_path, capfd):
     assert status(["export", "--model", shelf / "no_tokenizer", "--method", "linear", "--factor", "2", "--out", tmp_path / "out"]) == 0
-    assert "no tokenizer" in capfd.readouterr().out
+    out = capfd.readouterr().out
+    assert "holds no tokenizer that loads (ValueError: " in out and "save one beside the weights" in out
     assert AutoModelForCausalLM.from_pretrained(tmp_path / "out").config.rope_parameters["rope_type"] == "linear"
 
 
@@ -277,7 +288,7 @@ BAD = [
     ("evaluate", {"--model": "no_head"}, "lacks 1 weights of a LlamaForCausalLM, lm_head.weight"),
     ("evaluate", {"--model": "gpt2"}, "no rotary module"),
     ("evaluate", {"--model": "yarn"}, "already scaled (rope_type 'yarn')"),
-    ("evaluate", {"--model": "no_tokenizer"}, "holds no tokenizer"),
+    ("evaluate", {"--model": "no_tokenizer"}, "holds no tokenizer that loads (ValueError: "),
     ("evaluate", {"--model": "few_tokens"}, "the tokenizer has 256 tokens, the model 200"),
     ("evaluate", {"--model": None}, "--model"),
     # What is no text.
@@ -289,7 +300,7 @@ BAD = [
     ("evaluate", {"--text": None}, "--text"),
     # What is no method, option, factor or number.
     ("evaluate", {"--method": "yawn"}, "no scaling is named 'yawn'; there are identity, linear"),
-    ("evaluate", {"--method": ["yarn", "yarn"]}, "several paths are called yarn"),
+    ("evaluate", {"--method": ["yarn", "yarn"]}, "--method yarn is given more than once; name it once, or give each its own --option"),
     ("evaluate", {"--option": "rate=2"}, "no --method before it"),
     ("evaluate", {"--method": "dynamic_ntk", "--option": "rate"}, "not NAME=VALUE"),
     ("evaluate", {"--method": "dynamic_ntk", "--option": "speed=2"}, "dynamic_ntk has no option 'speed'; it has rate"),

@@ -67,28 +67,33 @@ def add_export(commands: Any) -> None:
 
 
 def add_model(one: argparse.ArgumentParser) -> None:
+    """`--model` and `--window`: what is extended."""
     one.add_argument("--model", required=True, metavar="PATH", help="a model's folder or its name on the hub")
     one.add_argument("--window", type=whole, metavar="N", help="tokens the model was trained at (default: its max_position_embeddings)")
 
 
 def add_option(one: argparse.ArgumentParser) -> None:
+    """`--option`, after the `--method` it belongs to."""
     text = "an option of the method named last; VALUE is a number, a word or JSON"
     one.add_argument("--option", action=OptionOfMethod, metavar="NAME=VALUE", help=text)
 
 
 def whole(text: str) -> int:
+    """A whole number of at least 1."""
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
 
 
 def seed(text: str) -> int:
+    """A seed as torch takes it: a whole number from 0, below 2^63."""
     if not text.isdigit() or int(text) >= 2**63:
         raise argparse.ArgumentTypeError(f"{text!r} is no seed; use a whole number from 0")
     return int(text)
 
 
 def factor(text: str) -> float:
+    """A factor t = length / window, at least 1."""
     try:
         value = float(text)
     except ValueError:
@@ -99,16 +104,19 @@ def factor(text: str) -> float:
 
 
 def factors(text: str) -> tuple[float, ...]:
+    """Factors with commas between them."""
     return tuple(factor(part) for part in text.split(","))
 
 
 def run_evaluate(options: argparse.Namespace) -> int:
+    """`clexlab evaluate`, which loads torch only now."""
     from clexlab.commands import evaluate
 
     return evaluate.run(options)
 
 
 def run_export(options: argparse.Namespace) -> int:
+    """`clexlab export`, which loads torch only now."""
     from clexlab.commands import export
 
     return export.run(options)

@@ -65,7 +65,7 @@ def plan(options: argparse.Namespace) -> Plan:
     window = window_for(model, saved, options.window)
     factors = tuple(sorted({1.0, *options.factors}))
     longest = max(evaluation.check_lengths(window, factors))
-    paths = evaluation.named_paths([build(model, name, given, window) for name, given in wanted])
+    paths = named([build(model, name, given, window) for name, given in wanted])
     evaluation.check_paths(model, paths, window, longest)
     ways = {evaluation.UNTOUCHED: nullcontext}
     if saved is not None:
@@ -78,6 +78,15 @@ def plan(options: argparse.Namespace) -> Plan:
     generator = torch.Generator().manual_seed(options.seed)
     sample = evaluation.sample(corpus.documents, tokenizer, longest, options.documents, generator)
     return Plan(model, ways, window, factors, sample, corpus, evaluation.start_token(tokenizer), device)
+
+
+def named(paths: Sequence[scaling.Path]) -> dict[str, scaling.Path]:
+    """Each path under the name of its line in the table; Usage where two would have one line."""
+    labels = [evaluation.label(path) for path in paths]
+    repeated = sorted({label for label in labels if labels.count(label) > 1})
+    if repeated:
+        raise Usage(f"--method {repeated[0]} is given more than once; name it once, or give each its own --option NAME=VALUE")
+    return dict(zip(labels, paths, strict=True))
 
 
 def measure(options: argparse.Namespace, made: Plan, label: str) -> evaluation.Measurement:

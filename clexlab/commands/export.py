@@ -10,7 +10,7 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from clexlab import hf, scaling
-from clexlab.commands.models import UNTRAINED, build, checked_name, open_model, tokenizer_or_none, window_for
+from clexlab.commands.models import UNTRAINED, build, checked_name, open_model, open_tokenizer, window_for
 from clexlab.commands.usage import Usage, check_writable, quiet, refusing
 from clexlab.hf import exporting
 
@@ -35,7 +35,11 @@ def run(options: argparse.Namespace) -> int:
         path.check_single(options.factor)
         # A stock checkpoint holds one weight where an adapter has a product beside it.
         model = model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
-        tokenizer = tokenizer_or_none(options.model)
+        try:
+            tokenizer, lack = open_tokenizer(options.model), None
+        except Usage as error:
+            # A checkpoint without one is of use too; whoever wants it is told why it is not there.
+            tokenizer, lack = None, str(error)
         with tempfile.TemporaryDirectory(dir=above, prefix=".clexlab-export-") as draft:
             write_checkpoint(model, path, options.factor, Path(draft) / "checkpoint", tokenizer)
             out.parent.mkdir(parents=True, exist_ok=True)
@@ -44,8 +48,8 @@ def run(options: argparse.Namespace) -> int:
     print(f'load it with transformers alone: AutoModelForCausalLM.from_pretrained("{out}")')
     if saved is None and isinstance(path, scaling.CLEX):
         print(UNTRAINED)
-    if tokenizer is None:
-        print(f"no tokenizer in {options.model}: copy yours beside the weights")
+    if lack is not None:
+        print(lack)
     return 0
 
 

@@ -31,6 +31,7 @@ class Saved:
     schedule: hf.schedules.Schedule
 
     def on(self, model: nn.Module) -> AbstractContextManager:
+        """The model extended as it was saved, for the length of a with-block."""
         return hf.extended(model, self.scaling, cache=self.cache, factor=self.factor, schedule=self.schedule)
 
 
@@ -102,6 +103,7 @@ def is_extended(name: str) -> bool:
 
 
 def mentions_clex(config: object) -> bool:
+    """Whether a config, or any part of it, was written by clexlab or names the rope type of official CLEX."""
     if not isinstance(config, dict):
         return False
     ours = "clexlab" in config or "clex" in (config.get("type"), config.get("rope_type"))
@@ -118,6 +120,7 @@ def window_for(model: nn.Module, saved: Saved | None, asked: int | None) -> int:
 
 
 def checked_name(name: str) -> str:
+    """The name of a method as it was given; ValueError lists the names there are."""
     return scaling.by_name(name).name
 
 
@@ -143,19 +146,15 @@ def parsed(text: str) -> object:
 
 
 def open_tokenizer(name: str) -> PreTrainedTokenizerBase:
-    tokenizer = tokenizer_or_none(name)
-    if tokenizer is None:
-        raise Usage(f"{name} holds no tokenizer that loads; save one beside the weights: tokenizer.save_pretrained(folder)")
-    return tokenizer
-
-
-def tokenizer_or_none(name: str) -> PreTrainedTokenizerBase | None:
-    """The tokenizer beside the weights, None where none can be made of what is there."""
+    """The tokenizer beside the weights; Usage with the cause where none can be made of what is there."""
     # What is raised depends on the kind of tokenizer and on which package of its is absent.
     try:
         return AutoTokenizer.from_pretrained(name, trust_remote_code=False)
-    except Exception:
-        return None
+    except Exception as error:
+        cause = textwrap.shorten(f"{type(error).__name__}: {error}", 200, placeholder=" …")
+        raise Usage(
+            f"{name} holds no tokenizer that loads ({cause}); save one beside the weights: tokenizer.save_pretrained(folder)"
+        ) from None
 
 
 def device_for(text: str | None) -> str:
