@@ -113,6 +113,8 @@ def test_the_sentence_compares_the_untouched_model_with_the_best_method(folders)
     best = min(("linear", "longrope"), key=last.get)
     assert f"<b>{last['']:.3f}</b>" in one.sentence and f"<b>{last[best]:.3f}</b>" in one.sentence
     assert "After 128 tokens (4 × window)" in one.sentence and "16 rotary dimensions" in one.sentence
+    alone = one.curves[""].rows[0].last
+    assert f"on one window alone (truncation): <b>{alone:.3f}</b>" in one.sentence
 
 
 def test_the_untouched_model_is_measured_even_without_a_method(folders):
@@ -266,6 +268,27 @@ def test_boxes_and_names_of_methods_follow_each_other():
     assert one.methods == ("ntk", "yarn")
     one.methods = ("abf",)
     assert [name for name, box in boxes.items() if box.value] == ["abf"]
+
+
+def test_the_window_field_takes_the_place_of_what_the_config_claims(folders):
+    one = measured(folders, window=WINDOW // 2)
+    assert one.notice.value == "" and [row.length for row in one.curves["linear"].rows] == [16, 32, 64]
+    setup = measuring.prepare(str(folders / "plain"), str(folders / "texts"), ("linear",), 4, 2, WINDOW // 2)
+    assert setup.paths["linear"].window == WINDOW // 2
+    (known,) = evaluation.compare(setup.model, {}, setup.texts, WINDOW // 2, (1, 2, 4))
+    np.testing.assert_allclose([row.last for row in one.curves[""].rows], [row.last for row in known.result.rows], rtol=1e-5)
+
+
+@pytest.mark.parametrize("typed", ["half", "-32", "3", "32.5"])
+def test_a_window_that_is_no_length_is_refused(folders, typed):
+    with pytest.raises(ValueError, match="give a whole number of tokens, at least 4, or leave the field empty"):
+        explorer(folders, window=typed).measure()
+
+
+def test_another_model_without_texts_gets_the_larger_part_of_the_library(folders):
+    train = {document.text for document in corpora.standard_library("train").documents}
+    setup = measuring.prepare(str(folders / "plain"), "", (), 2, 2)
+    assert all(any(text.encode()[: len(tokens)] == bytes(tokens.tolist()) for text in train) for tokens in setup.texts)
 
 
 def test_left_empty_it_measures_the_shipped_model_on_the_held_out_standard_library():

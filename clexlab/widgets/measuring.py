@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -35,18 +35,22 @@ class Setup:
         return (len(self.paths) + 1) * len(self.texts) * sum(lengths)
 
 
-def prepare(model: str, text: str, methods: Sequence[str], largest: float, documents: int) -> Setup:
-    """Load a model by folder or hub name ("": the pocket model) and draw texts ("": held-out standard library), all checked.
+def prepare(model: str, text: str, methods: Sequence[str], largest: float, documents: int, window: int | None = None) -> Setup:
+    """Load a model by folder or hub name ("": the pocket model) and draw texts ("": standard library), all checked.
 
-    Raises ValueError, in one line, for what cannot be loaded, extended or measured.
+    The pocket model has not seen the held-out part of the library; another model gets the larger part, with more long files.
+    `window` is the trained length where the config claims another. Raises ValueError, in one line, for what cannot be loaded,
+    extended or measured.
     """
     loaded, tokenizer = open_model(model)
     geometry = hf.geometry(loaded)
+    geometry = geometry if window is None else replace(geometry, window=window)
     evaluation.check_tokenizer(loaded, tokenizer)
-    paths = {name: hf.scaling_for(loaded, scaling.by_name(name)) for name in methods}
+    paths = {name: hf.scaling_for(loaded, scaling.by_name(name), window=geometry.window) for name in methods}
     longest = round(largest * geometry.window)
     evaluation.check_paths(loaded, paths, geometry.window, longest)
-    corpus = corpora.folder(Path(text).expanduser()) if text else corpora.standard_library("held_out")
+    split = "train" if model else "held_out"
+    corpus = corpora.folder(Path(text).expanduser()) if text else corpora.standard_library(split)
     drawn = evaluation.sample(corpus.documents, tokenizer, longest, documents, torch.Generator().manual_seed(0))
     texts = tuple(tokens[: longest + 1] for tokens in drawn.tokens)
     return Setup(model=loaded, geometry=geometry, paths=paths, texts=texts, start=evaluation.start_token(tokenizer))

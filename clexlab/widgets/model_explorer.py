@@ -38,6 +38,7 @@ class Request:
     methods: tuple[str, ...]
     largest: int
     documents: int
+    window: int | None
 
     @property
     def factors(self) -> tuple[int, ...]:
@@ -80,14 +81,15 @@ class MethodChoice(ipywidgets.VBox):
 class ModelExplorer(Explorer):
     """Your model, your texts: loss of the same tokens after 1, 2, 4 … windows of context, for each method and the untouched model.
 
-    `model` is a folder or a hub name (empty: the pocket model shipped with clexlab), `text` a folder of text files (empty: the
-    held-out part of Python's standard library). Attributes, readable and settable: `model`, `text`, `methods` (names of
+    `model` is a folder or a hub name (empty: the pocket model shipped with clexlab), `text` a folder of text files (empty: Python's
+    standard library, for the pocket model the part it was not trained on), `window` the trained length where the config claims
+    another (empty: the config's). Attributes, readable and settable: `model`, `text`, `window`, `methods` (names of
     `scaling.SCALINGS`), `largest` (factor), `documents`. `measure()` starts as the button does, in a thread of its own, `stop()`
     ends it at the next text, `wait()` lets a script wait; `measuring` says whether one is under way. `curves` holds what is
     measured so far, as `figures.loss_by_length` takes it.
     """
 
-    model, text, methods = control("model"), control("text"), control("methods")
+    model, text, window, methods = control("model"), control("text"), control("window"), control("methods")
     largest, documents = control("largest"), control("documents")
 
     def __init__(
@@ -97,10 +99,12 @@ class ModelExplorer(Explorer):
         methods: Sequence[str] = ("linear", "yarn"),
         largest: int = 8,
         documents: int = 8,
+        window: int | str = "",
     ) -> None:
         controls = {
             "model": _entry("model", model, "empty: the pocket model", "a folder, or a name on the hub"),
-            "text": _entry("text", text, "empty: standard library", "a folder of text files; empty: the held-out standard library"),
+            "text": _entry("text", text, "empty: standard library", "a folder of text files; empty: the standard library"),
+            "window": _entry("window", window, "empty: the config's", "trained length in tokens, where the config claims another"),
             "methods": MethodChoice(methods),
             "largest": steps_slider("largest factor", list(FACTORS), largest),
             "documents": whole_slider("documents", 1, 32, documents),
@@ -124,7 +128,8 @@ class ModelExplorer(Explorer):
         """Start measuring what the controls say; returns at once. ValueError while a measurement is under way."""
         if self.measuring:
             raise ValueError("a measurement is under way; stop it first, or wait until it is done")
-        request = Request(self.model.strip(), self.text.strip(), self.methods, self.largest, self.documents)
+        named = self.model.strip(), self.text.strip()
+        request = Request(*named, self.methods, self.largest, self.documents, trained_window(self.window))
         self._stopping.clear()
         self._running(True)
         # A daemon: closing the notebook must not wait for a large model.
@@ -175,7 +180,8 @@ class ModelExplorer(Explorer):
     def _measure(self, request: Request) -> None:
         from clexlab.widgets import measuring
 
-        setup = measuring.prepare(request.model, request.text, request.methods, request.largest, request.documents)
+        settings = request.methods, request.largest, request.documents, request.window
+        setup = measuring.prepare(request.model, request.text, *settings)
         self._check_stop()
         window = setup.geometry.window
         self._progress.max = setup.tokens(request.factors)
@@ -206,8 +212,21 @@ class ModelExplorer(Explorer):
             self.say(f"{describe(geometry)}. {finding(self.curves)}")
 
 
+def trained_window(typed: str) -> int | None:
+    """The window as a number, None where the field is empty; ValueError for what is no length."""
+    if not typed.strip():
+        return None
+    plain = typed.strip().replace(",", "").replace(" ", "")
+    if not plain.isdecimal() or int(plain) < 4:
+        raise ValueError(f"window is {typed!r}; give a whole number of tokens, at least 4, or leave the field empty")
+    return int(plain)
+
+
 def finding(curves: dict) -> str:
-    """The sentence below the chart: the longest length that every curve has reached, the untouched model against the best."""
+    """The sentence below the chart: the longest length that every curve has reached, the untouched model against the best.
+
+    Truncation is the untouched model at its first length, one window, which every method has to beat.
+    """
     reached = min(len(curve.rows) for curve in curves.values())
     rows = {name: curve.rows[reached - 1] for name, curve in curves.items()}
     control = rows.pop("", None)
@@ -215,10 +234,12 @@ def finding(curves: dict) -> str:
         return ""
     where = f"After {control.length:,} tokens ({control.factor:g} × window)"
     said = f"{where} the untouched model loses <b>{control.last:.3f}</b> nats per token"
+    first = curves[""].rows[0]
+    alone = f" The untouched model on one window alone (truncation): <b>{first.last:.3f}</b>." if reached > 1 else ""
     if not rows:
-        return f"{said}."
+        return f"{said}.{alone}"
     best = min(rows, key=lambda name: rows[name].last)
-    return f"{said}, {TITLES[best]} <b>{rows[best].last:.3f}</b>: the lowest of {len(rows)} chosen."
+    return f"{said}, {TITLES[best]} <b>{rows[best].last:.3f}</b>: the lowest of {len(rows)} chosen.{alone}"
 
 
 def _axis(window: int, largest: int) -> dict[int, tuple[np.ndarray, np.ndarray]]:
@@ -230,7 +251,7 @@ def _index(name: str) -> int:
     return FIRST + list(TITLES).index(name) if name else UNTOUCHED
 
 
-def _entry(name: str, value: str | Path, placeholder: str, tooltip: str) -> ipywidgets.Text:
+def _entry(name: str, value: str | int | Path, placeholder: str, tooltip: str) -> ipywidgets.Text:
     return ipywidgets.Text(str(value), description=name, placeholder=placeholder, tooltip=tooltip, style=LABEL, layout=WIDE)
 
 
