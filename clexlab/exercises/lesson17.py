@@ -187,13 +187,14 @@ def solution_stock_entry(path: scaling.Path, factor: float) -> dict[str, object]
 _SHAPE = dict(head_dim=8, base=10_000.0, window=64)
 
 
-def tiny_llama(**config: object) -> nn.Module:
-    """A random Llama of one layer with rotary dimension 8, base 10 000, window 64; `config` changes its configuration."""
+def tiny_llama(*, max_position_embeddings: int = 64, rope_parameters: dict | None = None) -> nn.Module:
+    """A random Llama of one layer with rotary dimension 8, base 10 000 and, if nothing else is asked for, plain RoPE and window 64."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     sizes = dict(vocab_size=16, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2)
-    settings = dict(max_position_embeddings=64, rope_parameters={"rope_type": "default", "rope_theta": 10_000.0})
-    return LlamaForCausalLM(LlamaConfig(**{**sizes, **settings, **config})).eval()
+    rope_parameters = rope_parameters or {"rope_type": "default", "rope_theta": 10_000.0}
+    config = LlamaConfig(**sizes, max_position_embeddings=max_position_embeddings, rope_parameters=rope_parameters)
+    return LlamaForCausalLM(config).eval()
 
 
 def _untouched_model() -> nn.Module:
