@@ -255,3 +255,10 @@ def test_an_adapter_without_a_base_model_says_so(tmp_path):
     tuned(model).save_pretrained(tmp_path / "adapter")
     with pytest.raises(ValueError, match="names no base model"):
         saving.load(tmp_path / "adapter")
+
+
+@pytest.mark.parametrize("replaced", ["scaling", "rotary_emb"])
+def test_a_copied_rotary_module_says_in_its_first_step_what_to_train(replaced, tmp_path, unchecked):
+    config = peft.LoraConfig(r=2, target_modules=["q_proj"], modules_to_save=[replaced])
+    with pytest.raises(ValueError, match=r"modules_to_save=\['field'\]"):
+        trained(extended_on_disk(tmp_path), config)
