@@ -5,6 +5,8 @@ import pytest
 
 from clexlab import figures
 from clexlab.evaluation import LengthLoss, LossByLength
+from clexlab.widgets import ModelExplorer, model_explorer
+from clexlab.widgets.model_explorer import TITLES
 
 
 def measured(*losses, window=64, spread=0.0, factors=(1, 2, 4)):
@@ -65,7 +67,29 @@ def test_several_runs_are_their_mean_in_a_band_from_lowest_to_highest_and_carry_
     band = next(trace for trace in figure.data if trace.fill == "toself")
     np.testing.assert_allclose(band.y, [2.0, 3.2, 6.0, 7.0, 4.8, 2.4])
     np.testing.assert_array_equal(band.x, [64, 128, 256, 256, 128, 64])
-    assert trace(figure, "seeds").line.color == "#0072B2" and band.fillcolor.startswith("rgba(0,114,178")
+    red, green, blue = (int(trace(figure, "seeds").line.color[at : at + 2], 16) for at in (1, 3, 5))
+    assert band.fillcolor.startswith(f"rgba({red},{green},{blue},")
+
+
+def test_a_method_has_one_colour_whatever_stands_beside_it_and_never_the_untouched_models():
+    titles = {name: "LongRoPE's start" if name == "longrope" else title for name, title in TITLES.items()}
+    alone = {name: trace(figures.loss_by_length({title: SCALED}), title).line for name, title in titles.items()}
+    together = figures.loss_by_length({"untouched": UNTOUCHED, **{title: SCALED for title in reversed(titles.values())}})
+    own = trace(together, "untouched").line.color
+    for name, title in titles.items():
+        line = trace(together, title).line
+        assert (line.color, line.dash) == (alone[name].color, alone[name].dash) and line.color != own
+        assert trace(figures.loss_by_length({name: SCALED}), name).line.color == line.color
+        drawn = ModelExplorer().chart.curves[model_explorer._index(name)]
+        assert (drawn["colour"], drawn["dash"]) == (line.color, line.dash)
+    assert len({(one.line.color, one.line.dash) for one in together.data}) == len(titles) + 1
+
+
+def test_two_curves_of_one_method_share_its_colour_and_differ_in_dash():
+    figure = figures.loss_by_length({"longrope": UNTOUCHED, "longrope max_factor=32": SCALED, "my own": SCALED})
+    first, second, other = (one.line for one in figure.data)
+    assert first.color == second.color and first.dash != second.dash
+    assert (other.color, other.dash) not in {(first.color, first.dash), (second.color, second.dash)}
 
 
 def test_a_single_document_has_no_bars_because_it_says_nothing_about_others():

@@ -4,15 +4,18 @@ The numbers are those of `evaluation.LossByLength`; nothing is measured or avera
 one method (seeds), whose mean is drawn inside the band from the smallest to the largest.
 """
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
 
-from clexlab.evaluation import LossByLength
+from clexlab import scaling
+from clexlab.evaluation import UNTOUCHED, LossByLength
 from clexlab.figures import style
 from clexlab.figures.panels import guide, legend_below
 
+METHODS = tuple(kind for kind in scaling.SCALINGS if kind is not scaling.Identity)
 Curve = LossByLength | Sequence[LossByLength]
 
 
@@ -28,9 +31,10 @@ def loss_by_length(curves: Mapping[str, Curve], title: str = "") -> go.Figure:
     _check(runs)
     window = next(iter(runs.values()))[0].window
     figure = style.figure(title or f"Loss of the last {window // 4:,} tokens, the same at every length", height=400)
-    for index, (name, several) in enumerate(runs.items()):
+    looks = _looks(runs)
+    for name, several in runs.items():
         lengths, values = _values(several)
-        _draw(figure, style.line(index), name, lengths, values, _bars(several))
+        _draw(figure, looks[name], name, lengths, values, _bars(several))
     _window_line(figure, window)
     longest = max(row.length for several in runs.values() for row in several[0].rows)
     figure.update_layout(
@@ -39,6 +43,29 @@ def loss_by_length(curves: Mapping[str, Curve], title: str = "") -> go.Figure:
     )
     legend_below(figure)
     return figure
+
+
+def _looks(names: Iterable[str]) -> dict[str, dict]:
+    """Colour and dash by name: a method keeps its own whatever stands beside it, and nothing takes the untouched model's."""
+    looks, taken = {}, set()
+    for name in names:
+        if name == UNTOUCHED:
+            looks[name] = style.line(0)
+            continue
+        method = _method(name)
+        # A second curve of one method gets its colour with another dash; what is no method takes the places behind them.
+        index, step = (len(METHODS), 1) if method is None else (METHODS.index(method), len(style.COLOURS) - 1)
+        while index in taken:
+            index += step
+        taken.add(index)
+        looks[name] = style.method_line(index)
+    return looks
+
+
+def _method(name: str) -> type | None:
+    """The method whose name or title the curve's name begins with ("yarn, as saved"), the longest where several fit."""
+    fitting = {word: kind for kind in METHODS for word in (kind.name, kind.title) if re.match(rf"{re.escape(word)}(?!\w)", name)}
+    return fitting[max(fitting, key=len)] if fitting else None
 
 
 def _check(runs: Mapping[str, list[LossByLength]]) -> None:

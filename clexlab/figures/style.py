@@ -39,6 +39,12 @@ def line(index: int, width: float = 2) -> dict:
     return dict(color=COLOURS[index % len(COLOURS)], dash=DASHES[(index + index // len(COLOURS)) % len(DASHES)], width=width)
 
 
+def method_line(index: int, width: float = 2) -> dict:
+    """Colour and dash of the index-th method of `scaling.SCALINGS`; the first colour is left to the untouched model alone."""
+    turn, colour = divmod(index, len(COLOURS) - 1)
+    return dict(color=COLOURS[1 + colour], dash=DASHES[(1 + colour + turn) % len(DASHES)], width=width)
+
+
 def figure(title: str = "", height: int = 380) -> go.Figure:
     """An empty figure in the house style."""
     return go.Figure(layout=dict(template=TEMPLATE, title=dict(text=title, font=dict(size=15)), height=height))

@@ -28,7 +28,7 @@ EDGES, KL, DIFFER, NOW, LOSS_EDGES, UNCACHED, CACHED, LOSS_NOW = range(8)
 class CacheExplorer(Explorer):
     """What a key cache does to a text longer than the window, read token by token, on a small trained model.
 
-    Left: KL(uncached ‖ cached) after every token, diamonds where the two would choose another next token, dashed lines where a
+    Left: KL(uncached ‖ cached) after every token, crosses where the two would choose another next token, dashed lines where a
     window ends. Right: the loss of both runs, mean of the last 32 tokens. Below: the five likeliest next tokens of both runs
     after `position` tokens.
 
@@ -176,7 +176,7 @@ def _chart() -> LiveChart:
     curves = (
         Curve(0, "end of a window", **edge),
         Curve(0, "KL", **look(0, 1.5), legend=False),
-        Curve(0, "another first choice", colour=style.COLOURS[1], width=0, marker=8, told=False),
+        Curve(0, "another first choice", colour=style.COLOURS[1], width=0, marker=7, sign="cross", told=False),
         Curve(0, "tokens read", **place),
         Curve(1, "end of a window", **edge, legend=False),
         Curve(1, "uncached", colour=style.COLOURS[2], width=5, opacity=0.5),

@@ -44,8 +44,9 @@ class Panel:
 class Curve:
     """How one curve looks. A NaN lifts the pen, so a curve may be many lines.
 
-    `width` 0 draws no line, `marker` 0 no diamonds (both in pixels); `legend` names it below the panels, `told` in the
-    read-out beside the pointer, for curves that have one value at every x. A `passing` curve is named only while it has points.
+    `width` 0 draws no line, `marker` 0 no signs (both in pixels); a `sign` is a "diamond" or a "cross". `legend` names the curve
+    below the panels, `told` in the read-out beside the pointer, for curves that have one value at every x. A `passing` curve is
+    named only while it has points.
     """
 
     panel: int
@@ -54,6 +55,7 @@ class Curve:
     dash: str = "solid"
     width: float = 2
     marker: float = 0
+    sign: str = "diamond"
     opacity: float = 1
     legend: bool = True
     told: bool = True

@@ -10,6 +10,7 @@ import numpy as np
 import traitlets
 
 from clexlab import scaling
+from clexlab.figures import style
 from clexlab.widgets.explorer import LABEL, WIDE, Explorer, control, describe, steps_slider, whole_slider
 from clexlab.widgets.live_chart import Axis, Curve, LiveChart, Panel, look
 from clexlab.widgets.safely import safely
@@ -255,6 +256,11 @@ def _entry(name: str, value: str | int | Path, placeholder: str, tooltip: str) -
     return ipywidgets.Text(str(value), description=name, placeholder=placeholder, tooltip=tooltip, style=LABEL, layout=WIDE)
 
 
+def _method_look(index: int) -> dict[str, object]:
+    line = style.method_line(index)
+    return dict(colour=line["color"], dash=line["dash"], width=line["width"])
+
+
 def _chart() -> LiveChart:
     panel = Panel("Loss of the last quarter of a window", Axis("length", "tokens", scale="log2"), Axis("loss", "nats per token"))
     point = dict(marker=9, passing=True)
@@ -262,6 +268,6 @@ def _chart() -> LiveChart:
         Curve(0, "window", dash="dash", width=1, told=False, passing=True),
         Curve(0, "lengths to come", width=0, legend=False, told=False),
         Curve(0, "untouched", **look(0, 3), **point),
-        *(Curve(0, title, **look(number), **point) for number, title in enumerate(TITLES.values(), start=1)),
+        *(Curve(0, title, **_method_look(number), **point) for number, title in enumerate(TITLES.values())),
     )
     return LiveChart([panel], curves, height=380)

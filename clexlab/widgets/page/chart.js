@@ -85,7 +85,9 @@ class ChartView extends Sheet {
     const { title, x, y } = this.specs[panel];
     const lines = this.lines[panel];
     const axes = { x: this.along(x, lines), y: this.up(y, lines, panel) };
-    plot.show({ ...axes, lines, cursor: this.pointer?.panel === panel ? this.cursor(plot, panel) : null });
+    // Without a single point the numbers of the axes would be made up.
+    const [low, high] = reach(lines.map((line) => line.ys), 0);
+    plot.show({ ...axes, lines, empty: !(low <= high), cursor: this.pointer?.panel === panel ? this.cursor(plot, panel) : null });
     const told = lines.filter((line) => line.told).map((line) => line.name);
     plot.describe(`${title}: ${label(y)} against ${label(x)} for ${told.join(", ")}. ${this.finding.textContent} Arrow keys move along ${x.title}.`);
   }

@@ -77,7 +77,7 @@ class Plot extends Surface {
     return Math.min(max, Math.max(min, this.x.value(pixel)));
   }
 
-  // content: {x, y: {title, min, max, log}, lines: [{xs, ys, colour, dash, width, opacity, marker}], guides, band, cursor}
+  // content: {x, y: {title, min, max, log}, lines: [{xs, ys, colour, dash, width, opacity, marker, sign}], guides, band, cursor, empty}
   show(content) {
     this.content = content;
     const context = this.begin();
@@ -112,7 +112,7 @@ class Plot extends Surface {
   }
 
   drawAxes(context, right, bottom) {
-    const { x, y } = this.content;
+    const { x, y, empty } = this.content;
     this.font(context, 11.5);
     context.lineWidth = 1;
     context.textAlign = "center";
@@ -122,7 +122,7 @@ class Plot extends Surface {
       this.rule(context, place, MARGIN.top, place, bottom);
       context.fillStyle = this.colours.text;
       // The last number may not hang over the edge.
-      context.fillText(tick.text, Math.min(place, this.width - context.measureText(tick.text).width / 2), bottom + 6);
+      if (!empty) context.fillText(tick.text, Math.min(place, this.width - context.measureText(tick.text).width / 2), bottom + 6);
     }
     context.textAlign = "right";
     context.textBaseline = "middle";
@@ -130,7 +130,7 @@ class Plot extends Surface {
       const place = Math.round(this.y.pixel(tick.value)) + 0.5;
       this.rule(context, MARGIN.left, place, right, place);
       context.fillStyle = this.colours.text;
-      context.fillText(tick.text, MARGIN.left - 7, place);
+      if (!empty) context.fillText(tick.text, MARGIN.left - 7, place);
     }
     context.strokeStyle = this.colours.faint;
     context.strokeRect(MARGIN.left + 0.5, MARGIN.top + 0.5, 0, bottom - MARGIN.top);
@@ -156,7 +156,7 @@ class Plot extends Surface {
   }
 
   // The pen lifts where a number has no place on the axis: NaN between the lines of one curve, 0 on a logarithmic axis.
-  drawLine(context, { xs, ys, colour, dash, width = 2, opacity = 1, marker = 0 }) {
+  drawLine(context, { xs, ys, colour, dash, width = 2, opacity = 1, marker = 0, sign = "diamond" }) {
     context.strokeStyle = context.fillStyle = colour ?? this.colours.text;
     context.globalAlpha = opacity;
     if (width) {
@@ -174,7 +174,7 @@ class Plot extends Surface {
       context.stroke();
       context.setLineDash([]);
     }
-    if (marker) for (let i = 0; i < xs.length; i++) this.diamond(context, this.x.pixel(xs[i]), this.y.pixel(ys[i]), marker / 2);
+    if (marker) for (let i = 0; i < xs.length; i++) this[sign](context, this.x.pixel(xs[i]), this.y.pixel(ys[i]), marker / 2);
     context.globalAlpha = 1;
   }
 
@@ -184,6 +184,17 @@ class Plot extends Surface {
     context.moveTo(x, y - reach);
     for (const [across, down] of [[reach, 0], [0, reach], [-reach, 0]]) context.lineTo(x + across, y + down);
     context.fill();
+  }
+
+  cross(context, x, y, reach) {
+    if (!Number.isFinite(x) || !Number.isFinite(y)) return;
+    context.lineWidth = 1.5;
+    context.beginPath();
+    for (const side of [1, -1]) {
+      context.moveTo(x - reach, y - side * reach);
+      context.lineTo(x + reach, y + side * reach);
+    }
+    context.stroke();
   }
 
   drawGuide(context, { value, dash, text }, right) {
@@ -265,7 +276,7 @@ class Plot extends Surface {
 }
 
 // A short piece of a curve for legends and read-outs, with its colour, dash and marker.
-function swatch({ colour, dash, width = 2, marker = 0 }) {
+function swatch({ colour, dash, width = 2, marker = 0, sign = "diamond" }) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   svg.setAttribute("class", "clexlab-swatch");
   svg.setAttribute("viewBox", "0 0 34 8");
@@ -276,6 +287,7 @@ function swatch({ colour, dash, width = 2, marker = 0 }) {
   };
   const stroke = colour ?? "currentColor";
   if (width) add("line", { x1: 0, x2: 34, y1: 4, y2: 4, stroke, "stroke-width": width + 0.5, "stroke-dasharray": (DASHES[dash] ?? []).join(" ") });
-  if (marker) add("path", { d: "M17 0 L21 4 L17 8 L13 4 Z", fill: stroke });
+  if (marker && sign === "diamond") add("path", { d: "M17 0 L21 4 L17 8 L13 4 Z", fill: stroke });
+  if (marker && sign === "cross") add("path", { d: "M13.5 0.5 L20.5 7.5 M20.5 0.5 L13.5 7.5", stroke, "stroke-width": 1.5 });
   return svg;
 }
