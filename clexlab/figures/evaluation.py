@@ -54,7 +54,7 @@ def _looks(names: Iterable[str]) -> dict[str, dict]:
             continue
         method = _method(name)
         # A second curve of one method gets its colour with another dash; what is no method takes the places behind them.
-        index, step = (len(METHODS), 1) if method is None else (METHODS.index(method), len(style.COLOURS) - 1)
+        index, step = (len(METHODS), 1) if method is None else (METHODS.index(method), len(METHODS))
         while index in taken:
             index += step
         taken.add(index)

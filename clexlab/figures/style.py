@@ -3,6 +3,8 @@
 import plotly.graph_objects as go
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#7F7F7F")
+# One for each method of `scaling.SCALINGS` after the first, at least 3:1 on white and on #111; never COLOURS[0].
+METHOD_COLOURS = ("#D55E00", "#009E73", "#5F8A1E", "#8C6BD0", "#CC79A7", "#D6336C", "#A07800", "#7F7F7F", "#A65628")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 # Readable on white (4.0:1) and on Lab's dark #111 (4.7:1), so a figure needs no knowledge of the theme.
 NEUTRAL = "#7F7F7F"
@@ -40,9 +42,9 @@ def line(index: int, width: float = 2) -> dict:
 
 
 def method_line(index: int, width: float = 2) -> dict:
-    """Colour and dash of the index-th method of `scaling.SCALINGS`; the first colour is left to the untouched model alone."""
-    turn, colour = divmod(index, len(COLOURS) - 1)
-    return dict(color=COLOURS[1 + colour], dash=DASHES[(1 + colour + turn) % len(DASHES)], width=width)
+    """Colour and dash of the index-th method; line(0) is left to the untouched model alone."""
+    turn, colour = divmod(index, len(METHOD_COLOURS))
+    return dict(color=METHOD_COLOURS[colour], dash=DASHES[(1 + colour + turn) % len(DASHES)], width=width)
 
 
 def figure(title: str = "", height: int = 380) -> go.Figure:
