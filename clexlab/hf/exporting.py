@@ -164,7 +164,11 @@ def _check(config: PreTrainedConfig, rotary: Rotary, t: float, what: str) -> Non
     prefix = "" if kind is None else f"{kind}_"
     for length in (1, inner.max_position_embeddings):
         # longrope and dynamic types choose their frequencies by the length they meet.
-        stock(torch.zeros(1), torch.tensor([[length - 1]]), *(() if kind is None else (kind,)))
+        try:
+            stock(torch.zeros(1), torch.tensor([[length - 1]]), *(() if kind is None else (kind,)))
+        except Exception as error:
+            # transformers 5.17 cannot run longrope in a config with several layer types.
+            raise ValueError(f"this version of transformers fails on its own {what} ({error}); export with a newer one") from error
         given, temperature = getattr(stock, f"{prefix}inv_freq"), getattr(stock, f"{prefix}attention_scaling")
         same = given.shape == wanted.shape and torch.allclose(given, wanted, rtol=tolerance(t), atol=0)
         # The temperature is a number of Python's on both sides.

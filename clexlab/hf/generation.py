@@ -109,7 +109,7 @@ def _refill(kind: type) -> Any:
                 if input_ids.shape[1] <= cached:
                     raise ValueError(
                         f"the cache holds {cached} tokens and generate() was given {input_ids.shape[1]}: cache='refill' needs every token"
-                        " as input_ids, at once, not as inputs_embeds, a cache alone or a prompt in chunks"
+                        " as input_ids, at once: not as inputs_embeds, not as a cache alone, and without prefill_chunk_size"
                     )
                 empty(past_key_values)
                 next_sequence_length = None
