@@ -40,9 +40,8 @@ def test_what_the_learned_field_adds_is_the_records():
 
 def test_the_cost_of_a_decoding_step_is_the_records():
     record = [record for record in results.read_all("benchmarks") if record.run.startswith("decode-")][-1]
-    worst = record.metrics["worst"]
-    told = f"at most {worst['frozen_pinned']:.3f} (pinned), {worst['frozen_planned']:.3f} (planned) and {worst['rerotate']:.3f} (`rerotate`)"
-    assert told in README
+    pinned, planned, turned = (f"{record.metrics['worst'][name]:.3f}" for name in ("frozen_pinned", "frozen_planned", "rerotate"))
+    assert f"at most {pinned} (pinned), {planned} (planned) and {turned} (`rerotate`)" in README
     cells = [cell for heads in ("8_key_heads", "2_key_heads") for cell in record.metrics[heads].values()]
     official = [cell["official"]["ratio"] for cell in cells]
     assert f"costs {min(official):.2f} to {max(official):.1f} times as much" in README
