@@ -3,13 +3,14 @@
 import html
 import re
 
+import explorer_checks
 import numpy as np
 import pytest
 import torch
 import traitlets
 
 from clexlab import decoding, hf, pocket, scaling
-from clexlab.widgets import WIDGETS, CacheExplorer, ErrorNotice, LiveChart
+from clexlab.widgets import WIDGETS, CacheExplorer
 from clexlab.widgets import cache_explorer as module
 
 WINDOW, LENGTH = 16, 40
@@ -31,12 +32,6 @@ def explorer(cases):
     return CacheExplorer(cases=cases, texts=texts)
 
 
-def children(widget):
-    yield widget
-    for child in getattr(widget, "children", ()):
-        yield from children(child)
-
-
 def expected(explorer, semantics, schedule):
     case = next(iter(explorer.cases.values()))
     return decoding.compare(case.model, case.path, explorer.texts[explorer.text], semantics, schedule)
@@ -47,16 +42,11 @@ def test_it_is_one_of_the_widgets():
 
 
 def test_it_holds_one_live_chart_and_a_place_for_errors(explorer):
-    inside = list(children(explorer))
-    assert sum(isinstance(widget, LiveChart) for widget in inside) == 1
-    assert sum(isinstance(widget, ErrorNotice) for widget in inside) == 1
-    assert explorer.notice.value == "" and "<b>" in explorer.sentence
+    explorer_checks.holds_one_chart_and_one_place_for_errors(explorer)
 
 
 def test_every_axis_has_a_title_every_curve_a_name_and_every_control_a_label(explorer):
-    assert all(panel[axis]["title"] and panel["title"] for panel in explorer.chart.panels for axis in "xy")
-    assert all(explorer.chart.names) and len(explorer.chart.names) == len(explorer.chart.data)
-    assert all(control.description for control in explorer.controls.values())
+    explorer_checks.names_every_axis_curve_and_control(explorer)
 
 
 @pytest.mark.parametrize("semantics", decoding.SEMANTICS, ids=lambda semantics: semantics.name)

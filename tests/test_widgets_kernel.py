@@ -4,12 +4,13 @@ import asyncio
 import json
 import math
 
+import explorer_checks
 import numpy as np
 import pytest
 import torch
 
 from clexlab import bounds, frequencies, ode, presets, scaling
-from clexlab.widgets import BoundExplorer, DynamicsExplorer, ErrorNotice, LiveChart, ScalingCalculator
+from clexlab.widgets import BoundExplorer, DynamicsExplorer, ScalingCalculator
 from clexlab.widgets import bound_explorer as bound
 from clexlab.widgets import dynamics_explorer as dynamics
 from clexlab.widgets import scaling_calculator as calculator
@@ -17,12 +18,6 @@ from clexlab.widgets import scaling_calculator as calculator
 EXPLORERS = (BoundExplorer, ScalingCalculator, DynamicsExplorer)
 # The page is sent float32: seven digits.
 SENT = dict(rtol=2e-7, atol=1e-7)
-
-
-def children(widget):
-    yield widget
-    for child in getattr(widget, "children", ()):
-        yield from children(child)
 
 
 @pytest.fixture(params=EXPLORERS, ids=lambda kind: kind.__name__)
@@ -34,16 +29,11 @@ def explorer(request):
 
 
 def test_every_explorer_holds_one_live_chart_and_a_place_for_errors(explorer):
-    inside = list(children(explorer))
-    assert sum(isinstance(widget, LiveChart) for widget in inside) == 1
-    assert sum(isinstance(widget, ErrorNotice) for widget in inside) == 1
-    assert explorer.notice.value == "" and "<b>" in explorer.sentence
+    explorer_checks.holds_one_chart_and_one_place_for_errors(explorer)
 
 
 def test_every_axis_has_a_title_every_curve_a_name_and_every_control_a_label(explorer):
-    assert all(panel[axis]["title"] and panel["title"] for panel in explorer.chart.panels for axis in "xy")
-    assert all(explorer.chart.names) and len(explorer.chart.names) == len(explorer.chart.data)
-    assert all(control.description for control in explorer.controls.values())
+    explorer_checks.names_every_axis_curve_and_control(explorer)
 
 
 def test_all_real_models_are_offered_and_can_be_drawn(explorer):

@@ -4,6 +4,7 @@ import re
 import threading
 import time
 
+import explorer_checks
 import numpy as np
 import pytest
 import torch
@@ -59,17 +60,11 @@ def shown(one):
     return re.sub(r"<[^>]*>", "", one.notice.value)
 
 
-def children(widget):
-    yield widget
-    for child in getattr(widget, "children", ()):
-        yield from children(child)
-
-
 def test_it_is_one_of_the_explorers_with_one_chart_one_notice_and_labels_everywhere():
     one = ModelExplorer()
     assert ModelExplorer in WIDGETS and "<b>measure</b>" in one.sentence and one.notice.value == ""
-    assert sum(isinstance(widget, ErrorNotice) for widget in children(one)) == 1
-    assert sum(widget is one.chart for widget in children(one)) == 1
+    assert sum(isinstance(widget, ErrorNotice) for widget in explorer_checks.children(one)) == 1
+    assert sum(widget is one.chart for widget in explorer_checks.children(one)) == 1
     assert all(control.description for control in one.controls.values()) and all(one.chart.names)
     assert all(panel[axis]["title"] and panel[axis]["unit"] for panel in one.chart.panels for axis in "xy")
 
