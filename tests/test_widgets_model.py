@@ -230,6 +230,28 @@ def test_the_next_measurement_that_works_clears_the_error(folders):
     assert one.wait(60) and one.notice.value == "" and len(one.curves) == 3
 
 
+def test_an_error_that_comes_before_the_press_has_returned_stays(folders, monkeypatch):
+    one = explorer(folders, model="./nowhere")
+    start = threading.Thread.start
+
+    def start_and_finish(thread):
+        start(thread)
+        thread.join()
+
+    monkeypatch.setattr(threading.Thread, "start", start_and_finish)
+    one._start.click()
+    assert "./nowhere is missing" in shown(one)
+
+
+def test_a_press_that_is_refused_says_why_and_the_next_one_clears_it(folders):
+    one = explorer(folders, window="half")
+    one._start.click()
+    assert "give a whole number of tokens" in shown(one) and not one.measuring
+    one.window = ""
+    one._start.click()
+    assert one.wait(60) and one.notice.value == "" and len(one.curves) == 3
+
+
 def test_an_error_nobody_foresaw_is_a_line_too_with_its_kind(folders, monkeypatch):
     monkeypatch.setattr(measuring, "prepare", lambda *arguments: 1 / 0)
     one = measured(folders)

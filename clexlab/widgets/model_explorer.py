@@ -13,7 +13,6 @@ from clexlab import scaling
 from clexlab.figures import style
 from clexlab.widgets.explorer import LABEL, WIDE, Explorer, control, describe, steps_slider, whole_slider
 from clexlab.widgets.live_chart import Axis, Curve, LiveChart, Panel, look
-from clexlab.widgets.safely import safely
 
 # The untouched model is always measured; CLEX needs training first.
 METHODS = tuple(kind for kind in scaling.SCALINGS if kind not in (scaling.Identity, scaling.CLEX))
@@ -116,7 +115,7 @@ class ModelExplorer(Explorer):
         self._progress = ipywidgets.IntProgress(0, 0, 1, description="ready", style=LABEL, layout=WIDE)
         buttons = ipywidgets.GridBox([self._start, self._end], layout=dict(grid_template_columns="2fr 1fr", grid_gap="8px"))
         self.panel.children = (*self.panel.children[:-1], buttons, self._progress, self.notice)
-        self._start.on_click(lambda button: safely(self.measure, self.notice)())
+        self._start.on_click(lambda button: self._press())
         self._end.on_click(lambda button: self.stop())
         self._thread: threading.Thread | None = None
         self.measuring = False
@@ -124,6 +123,13 @@ class ModelExplorer(Explorer):
         self.curves: dict[str, object] = {}
         self.chart.draw(_axis(*EMPTY))
         self.say("Press <b>measure</b>: the untouched model and every chosen method read the same texts, first short, then longer.")
+
+    def _press(self) -> None:
+        # Not `safely`: it empties the notice after a call that works, and the thread may have told its error by then.
+        try:
+            self.measure()
+        except ValueError as error:
+            self.notice.show(error)
 
     def measure(self) -> None:
         """Start measuring what the controls say; returns at once. ValueError while a measurement is under way."""
@@ -150,9 +156,10 @@ class ModelExplorer(Explorer):
         return self._thread is None or not self._thread.is_alive()
 
     def _running(self, now: bool) -> None:
-        # The flag first: a press that finds the button free must not be refused by a thread that is about to end.
+        # The start button last: a press that finds it free must not meet a thread that is about to end.
+        self._end.disabled = not now
         self.measuring = now
-        self._start.disabled, self._end.disabled = now, not now
+        self._start.disabled = now
 
     def _work(self, request: Request) -> None:
         try:
