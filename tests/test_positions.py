@@ -18,6 +18,7 @@ from clexlab.positions import (
     LogUniformFactors,
     Sampler,
     Scattered,
+    SkipWise,
     UniformFactors,
     WholeFactors,
 )
@@ -33,21 +34,23 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 
 def build(kind: type, factors: positions.Factors, window: int = 16) -> Sampler:
-    return Scattered(window=window, factors=factors) if kind is Scattered else kind(factors=factors)
+    return kind(factors=factors) if kind is Contiguous else kind(window=window, factors=factors)
 
 
 @pytest.mark.parametrize("kind", SAMPLERS, ids=lambda kind: kind.name)
 @pytest.mark.parametrize("factors", SEVERAL, ids=lambda factors: type(factors).__name__)
 @given(length=st.integers(1, 70), seed=st.integers(0, 10_000))
 def test_positions_start_at_zero_and_rise_within_the_long_text(kind, factors, length, seed):
-    sampler = build(kind, factors)
+    # Skip-wise positions take no text longer than the window.
+    window = 70 if kind is SkipWise else 16
+    sampler = build(kind, factors, window)
     draw = sampler.draw(length, seeded(seed))
     assert isinstance(sampler, Sampler)
     assert draw.positions.shape == (length,) and draw.positions.is_floating_point()
     assert draw.positions[0] == 0
     assert bool((draw.positions.diff() > 0).all())
     assert 1 <= draw.factor <= factors.limit
-    assert draw.positions[-1] <= max(16, length) * draw.factor - 1 / max(1, length / 16) + 1e-4
+    assert draw.positions[-1] <= max(window, length) * draw.factor - 1 / max(1, length / window) + 1e-4
 
 
 @pytest.mark.parametrize("kind", SAMPLERS, ids=lambda kind: kind.name)
@@ -78,6 +81,85 @@ def test_one_window_is_scattered_to_the_last_position_of_t_windows(window, facto
     assert drawn[-1] == factor * window - 1
     assert torch.equal(drawn, drawn.round()) and len(set(drawn.tolist())) == window
     assert drawn.diff().mean().item() == pytest.approx((factor * window - 1) / (window - 1), rel=1e-6)
+
+
+@given(window=st.integers(1, 60), chunks=st.integers(1, 7), factor=st.floats(1, 9), seed=st.integers(0, 10_000), data=st.data())
+def test_skip_wise_runs_keep_neighbours_and_jump_at_most_chunks_minus_one_times(window, chunks, factor, seed, data):
+    length = data.draw(st.integers(1, window))
+    drawn = SkipWise(window=window, factors=FixedFactor(factor), chunks=chunks).draw(length, seeded(seed)).positions
+    steps = drawn.diff()
+    assert torch.equal(drawn, drawn.round()) and drawn[0] == 0
+    assert bool((steps >= 1).all()) and int((steps > 1).sum()) <= chunks - 1
+    assert drawn[-1] <= math.floor(window * factor) - 1 - (window - length)
+    if chunks == 1 or factor == 1:
+        assert drawn.tolist() == list(range(length))
+
+
+@pytest.mark.parametrize("chunks, length", [(1, 12), (2, 12), (3, 12), (5, 9), (12, 12), (4, 2)])
+def test_skip_wise_positions_are_the_papers_equations_with_the_same_chance(chunks, length):
+    """`Pos(c_i)` = u_i + st_i … u_i + st_i + l_i - 1, run by run in a loop, fed with the same random numbers."""
+    window, factor = 12, 4
+    for seed in range(30):
+        drawn = SkipWise(window=window, factors=FixedFactor(factor), chunks=chunks).draw(length, seeded(seed)).positions
+        chance, runs = seeded(seed), min(chunks, length)
+        starts = [0, *sorted((1 + torch.randperm(length - 1, generator=chance))[: runs - 1].tolist()), length]
+        u, expected = 0, []
+        for i in range(runs):
+            if i:
+                u = u + torch.randint(0, factor * window - window - u + 1, (), generator=chance).item()
+            expected += [u + k for k in range(starts[i], starts[i + 1])]
+        assert drawn.tolist() == expected
+
+
+def coverage(window: int, target: int, distance: int) -> float:
+    """PoSE's coverage of a distance with two chunks cut anywhere, in closed form (training.md §1)."""
+    rooms = target - window + 1
+    cross = max(0, min(distance - 1, rooms - 1) - max(0, distance - window + 1) + 1) / rooms
+    within = sum(distance <= max(first, window - first) - 1 for first in range(1, window)) / (window - 1)
+    return within + cross - within * cross
+
+
+def test_two_skip_wise_chunks_cover_every_distance_as_often_as_pose():
+    window, target = 8, 32
+    # Toy values of training.md §1, so that the formula itself is checked.
+    toy = [coverage(32, 256, distance) for distance in (16, 100, 226, 240, 255)]
+    assert toy == pytest.approx([0.970, 0.1378, 0.1333, 0.0711, 0.0044], abs=1e-3)
+    sampler, generator = SkipWise(window=window, factors=FixedFactor(target / window)), seeded()
+    counts = torch.zeros(target)
+    for _ in range(DRAWS):
+        drawn = sampler.draw(window, generator).positions
+        met = (drawn[:, None] - drawn).unique()
+        counts[met[met > 0].long()] += 1
+    shares = torch.tensor([coverage(window, target, distance) for distance in range(1, target)])
+    assert bool((shares > 0).all())
+    # Thirty-one distances: the worst of them may be a little further out than one would be.
+    assert bool(((counts[1:] / DRAWS - shares).abs() <= SIGMAS * (shares * (1 - shares) / DRAWS).sqrt()).all())
+
+
+def test_every_cut_and_every_jump_of_skip_wise_positions_is_equally_likely():
+    """Window 4 at factor 2: cut before token 1, 2 or 3, and moved by 0 … 4."""
+    sampler, generator = SkipWise(window=4, factors=FixedFactor(2)), seeded()
+    counts = {}
+    for _ in range(DRAWS):
+        steps = sampler.draw(4, generator).positions.diff()
+        where = (int(steps.argmax()), int(steps.max()) - 1) if bool((steps > 1).any()) else (None, 0)
+        counts[where] = counts.get(where, 0) + 1
+    # Not moved at all is one outcome, whatever the cut.
+    expected = {(None, 0): 1 / 5, **{(cut, jump): 1 / 15 for cut in range(3) for jump in range(1, 5)}}
+    assert counts.keys() == expected.keys()
+    assert all(abs(counts[key] - DRAWS * share) < SIGMAS * math.sqrt(DRAWS * share) for key, share in expected.items())
+
+
+def test_a_later_skip_wise_run_moves_by_at_least_as_much_and_all_are_equally_likely():
+    """Window 3 in three runs at factor 2: u_1 is one of 0 … 3, u_2 one of u_1 … 3."""
+    sampler, generator = SkipWise(window=3, factors=FixedFactor(2), chunks=3), seeded()
+    counts = {(u, v): 0 for u in range(4) for v in range(u, 4)}
+    for _ in range(DRAWS):
+        _, first, second = sampler.draw(3, generator).positions.tolist()
+        counts[int(first) - 1, int(second) - 2] += 1
+    for (u, _), count in counts.items():
+        share = 1 / 4 / (4 - u)
+        assert abs(count - DRAWS * share) < SIGMAS * math.sqrt(DRAWS * share)
 
 
 @given(windows=st.integers(2, 4), factor=st.integers(1, 5), seed=st.integers(0, 1000))
@@ -180,6 +262,19 @@ def test_half_a_whole_factor_is_refused():
 def test_a_window_that_is_no_number_of_tokens_is_refused(window, unchecked):
     with pytest.raises(ValueError, match="window is"):
         Scattered(window=window, factors=WholeFactors(4))
+    with pytest.raises(ValueError, match="window is"):
+        SkipWise(window=window, factors=WholeFactors(4))
+
+
+@pytest.mark.parametrize("chunks", [0, -1, 2.0, True, "2"])
+def test_a_number_of_runs_that_is_none_is_refused(chunks, unchecked):
+    with pytest.raises(ValueError, match="chunks is .* whole number of runs"):
+        SkipWise(window=16, factors=WholeFactors(4), chunks=chunks)
+
+
+def test_a_text_longer_than_the_window_has_no_skip_wise_positions():
+    with pytest.raises(ValueError, match="length is 17 and the window 16.*use Contiguous"):
+        SkipWise(window=16, factors=FixedFactor(2)).draw(17, seeded())
 
 
 @pytest.mark.parametrize("kind", SAMPLERS, ids=lambda kind: kind.name)

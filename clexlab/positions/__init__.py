@@ -8,8 +8,9 @@ from clexlab.positions.base import Draw, Sampler
 from clexlab.positions.contiguous import Contiguous
 from clexlab.positions.factors import FACTORS, Factors, FixedFactor, LogUniformFactors, UniformFactors, WholeFactors
 from clexlab.positions.scattered import Scattered
+from clexlab.positions.skip_wise import SkipWise
 
-SAMPLERS = (Contiguous, Scattered)
+SAMPLERS = (Contiguous, Scattered, SkipWise)
 
 __all__ = [
     "FACTORS",
@@ -21,6 +22,7 @@ __all__ = [
     "LogUniformFactors",
     "Sampler",
     "Scattered",
+    "SkipWise",
     "UniformFactors",
     "WholeFactors",
 ]
