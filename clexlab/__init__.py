@@ -12,7 +12,9 @@ import importlib
 __version__ = "0.1.0"
 
 _SUBMODULES = (
+    "base",
     "bounds",
+    "bpe",
     "corpora",
     "decoding",
     "evaluation",
@@ -22,6 +24,7 @@ _SUBMODULES = (
     "hf",
     "lessons",
     "notebooks",
+    "objectives",
     "ode",
     "pocket",
     "pocket_clex",
@@ -30,8 +33,12 @@ _SUBMODULES = (
     "profiles",
     "results",
     "rope",
+    "rows",
     "scaling",
+    "study",
+    "tasks",
     "toy",
+    "training",
     "widgets",
 )
 

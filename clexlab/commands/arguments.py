@@ -1,10 +1,12 @@
-"""Arguments of `clexlab evaluate` and `clexlab export`. Nothing heavy is imported before one of them runs."""
+"""Arguments of `clexlab evaluate`, `clexlab train` and `clexlab export`. Nothing heavy is imported before one of them runs."""
 
 import argparse
 import math
+from pathlib import Path
 from typing import Any
 
 from clexlab.corpora import TEXT
+from clexlab.results import FOLDER
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
@@ -66,6 +68,23 @@ def add_export(commands: Any) -> None:
     one.set_defaults(command=run_export)
 
 
+def add_train(commands: Any) -> None:
+    """The sub-command `train` with its arguments."""
+    one = commands.add_parser(
+        "train",
+        help="make the shipped tokenizer or the base model again",
+        description="Train what the laboratory ships, on the source of Python's standard library.",
+    )
+    one.add_argument("target", choices=("tokenizer", "base"), help="what to train")
+    one.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder to make")
+    one.add_argument("--steps", type=whole, default=2600, help="of the base: steps of 8 rows of 256 tokens (default: 2600)")
+    one.add_argument("--seed", type=seed, default=0, help="of weights and data (default: 0)")
+    one.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    one.add_argument("--records", type=Path, default=FOLDER, metavar="FOLDER", help="where the record goes (default: data/results)")
+    one.add_argument("--resume", action="store_true", help="go on with an interrupted training of this --out")
+    one.set_defaults(command=run_train)
+
+
 def add_model(one: argparse.ArgumentParser) -> None:
     """`--model` and `--window`: what is extended."""
     one.add_argument("--model", required=True, metavar="PATH", help="a model's folder or its name on the hub")
@@ -113,6 +132,13 @@ def run_evaluate(options: argparse.Namespace) -> int:
     from clexlab.commands import evaluate
 
     return evaluate.run(options)
+
+
+def run_train(options: argparse.Namespace) -> int:
+    """`clexlab train`, which loads torch only now."""
+    from clexlab.commands import train
+
+    return train.run(options)
 
 
 def run_export(options: argparse.Namespace) -> int:

@@ -1,0 +1,135 @@
+"""The base model: a Llama of 6.2 million parameters with a window of 256 tokens, shipped so that every experiment starts from it.
+
+    clexlab train base --out FOLDER --seed 0 --device cpu
+
+Trained on the source of Python's standard library, 80 % of the rows plain text, a tenth each with pass keys and with spans to
+copy, so that recall within the window can be tested beyond it. Every row lies inside one document. Good inside its window, clearly
+worse beyond: that is the exhibit.
+"""
+
+import shutil
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
+
+from clexlab import bpe, corpora, evaluation, results, rows, tasks, training
+
+FOLDER = results.ROOT / "data" / "models" / "base"
+WINDOW = 256
+# Which part of the rows comes from which source.
+SHARES = {"text": 0.8, "passkey": 0.1, "copy": 0.1}
+
+
+def config() -> LlamaConfig:
+    """The shipped model's shape, with plain RoPE of base 10 000."""
+    return LlamaConfig(
+        vocab_size=bpe.SIZE,
+        bos_token_id=0,
+        eos_token_id=0,
+        tie_word_embeddings=True,
+        hidden_size=256,
+        intermediate_size=768,
+        num_hidden_layers=6,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        max_position_embeddings=WINDOW,
+        rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
+        # Twice the usual spread of first weights: so narrow a model learns faster from there.
+        initializer_range=0.04,
+    )
+
+
+def fresh(seed: int) -> LlamaForCausalLM:
+    """An untrained model, its weights drawn with `seed`."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return LlamaForCausalLM(config())
+
+
+def data(
+    documents: list[Int[Tensor, "_"]], tokenizer: PreTrainedTokenizerBase, length: int, count: int, generator: torch.Generator
+) -> rows.Rows:
+    """`count` rows of `length` tokens in the shares of `SHARES`: what the base is trained and every method is tuned on."""
+    text = rows.Text(documents, length)
+    sources = (text, tasks.Passkey(text, tokenizer), tasks.Copy(text, len(tokenizer)))
+    return rows.mix({source: SHARES[source.name] for source in sources}, count, generator)
+
+
+def load(folder: Path = FOLDER) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
+    """The shipped model, in float32 and eval mode, and its tokenizer."""
+    if not (folder / "config.json").is_file():
+        raise ValueError(f"{folder} holds no model; make one with clexlab train base --out {folder}")
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+    return model.eval(), AutoTokenizer.from_pretrained(folder, local_files_only=True)
+
+
+def held_out(count: int, length: int = 16 * WINDOW) -> list[Int[Tensor, "_"]]:
+    """`count` texts of `length` + 1 tokens to measure on, cut without overlap from held-out documents, drawn with seed 0."""
+    documents = rows.encode([document.text for document in corpora.standard_library("held_out").documents], bpe.load())
+    pieces = [piece for tokens in documents for piece in tokens.split(length + 1) if len(piece) == length + 1]
+    if len(pieces) < count:
+        raise ValueError(f"the held-out half has {len(pieces)} texts of {length + 1} tokens, {count} were asked for")
+    order = torch.randperm(len(pieces), generator=torch.Generator().manual_seed(0))
+    return [pieces[index] for index in order[:count].tolist()]
+
+
+def plan(steps: int, seed: int, device: str) -> training.Plan:
+    """How the base is trained: 8 rows a step, a rate that suits so small a model, a checkpoint every 250 steps."""
+    return training.Plan(
+        steps=steps,
+        rows=8,
+        rate=2e-3,
+        warmup=min(100, steps // 2),
+        seed=seed,
+        log_every=max(1, min(25, steps // 4)),
+        save_every=min(250, steps),
+        device=device,
+    )
+
+
+def make(corpus: corpora.Corpus, out: Path, records: Path, *, steps: int, seed: int, device: str, resume: bool = False) -> results.Record:
+    """Train the base on `corpus`, save it to `out`, measure it on the held-out library, and write its record.
+
+    Checkpoints live beside `out` until the training is over: with `resume` an interrupted one goes on.
+    """
+    tokenizer, wanted = bpe.load(), plan(steps, seed, device)
+    documents = rows.encode([document.text for document in corpus.documents], tokenizer)
+    drawn = data(documents, tokenizer, WINDOW, steps * wanted.rows, torch.Generator().manual_seed(seed))
+    began, scratch = time.perf_counter(), out.with_name(f"{out.name}.training")
+    trained = training.train(fresh(seed), drawn, wanted, folder=scratch, resume=resume)
+    for part in (trained.model.to(torch.bfloat16), tokenizer):
+        part.save_pretrained(out)
+    shutil.rmtree(scratch)
+    model, _ = load(out)
+    measured = evaluation.measure(model, "base", held_out(48), WINDOW)
+    print(evaluation.table([measured]))
+    settings = {
+        "command": f"clexlab train base --out {out.name} --seed {seed} --steps {steps}",
+        "model": config().to_diff_dict(),
+        "corpus": corpus.source,
+        "fingerprint": corpus.fingerprint,
+        "documents": len(corpus.documents),
+        "never_drawn": rows.Text(documents, WINDOW).never_drawn,
+        "boundaries": "every row lies inside one document, a separator token before and after each",
+        "shares": SHARES,
+        "steps": steps,
+        "rows_per_step": wanted.rows,
+        "rate": wanted.rate,
+    }
+    record = evaluation.record(measured, experiment="base", run=f"base-seed{seed}", config=settings, seed=seed, device=device)
+    seconds = time.perf_counter() - began
+    record = replace(record, seconds=seconds, tokens=trained.tokens, metrics={**record.metrics, "curve": trained.curve})
+    results.write(record, records)
+    return record
