@@ -15,6 +15,7 @@ import torch
 import transformers
 from torch import Tensor, nn
 from transformers import Trainer, TrainerCallback
+from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
 
 from clexlab import frequencies
 from clexlab.objectives import NextToken, Objective
@@ -100,6 +101,8 @@ def train(
         callbacks=list(callbacks),
         objective=objective,
     )
+    if any(isinstance(callback, Display) for callback in callbacks):
+        trainer.remove_callback(DEFAULT_PROGRESS_CALLBACK)
     path = [weight for name, weight in model.named_parameters() if PATH in f".{name}" and weight.requires_grad]
     if path:
         own_group(trainer.create_optimizer(), path, plan.path_rate)
@@ -109,6 +112,10 @@ def train(
     curve = [entry for entry in trainer.state.log_history if "loss" in entry]
     seconds = time.perf_counter() - began
     return Trained(model=model.to("cpu").eval(), curve=curve, seconds=seconds, tokens=data.tokens.numel())
+
+
+class Display(TrainerCallback):
+    """A callback that shows progress itself: a training that has one goes without the Trainer's own bar."""
 
 
 class PartTrainer(Trainer):
