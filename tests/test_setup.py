@@ -33,7 +33,7 @@ setup_env = load(ROOT / "scripts" / "setup_env.py")
 
 def direct_requirements():
     extras = PROJECT["optional-dependencies"]
-    lines = [*PROJECT["dependencies"], *extras["lab"], *extras["tune"], *extras["test"]]
+    lines = [*PROJECT["dependencies"], *extras["lab"], *extras["tune"], *extras["data"], *extras["test"]]
     return dict(re.fullmatch(r"([\w-]+)>=([\d.]+)", line).groups() for line in lines)
 
 
