@@ -9,7 +9,7 @@ from transformers import LlamaForCausalLM
 
 from clexlab import evaluation, hf, results, scaling
 from clexlab.corpora import Document
-from clexlab.evaluation import lengths
+from clexlab.evaluation import prefill
 
 WINDOW = 16
 
@@ -78,7 +78,7 @@ def test_the_loss_is_that_of_a_loop_that_predicts_one_token_at_a_time(name):
 
 @pytest.mark.parametrize("tiny", hf_models.MODELS, ids=lambda tiny: tiny.name)
 def test_chunks_of_logits_give_what_all_logits_at_once_give_on_every_architecture(tiny, monkeypatch):
-    monkeypatch.setattr(lengths, "LOGITS", 5 * 2 * hf_models.VOCABULARY)  # five positions at a time
+    monkeypatch.setattr(prefill, "LOGITS", 5 * 2 * hf_models.VOCABULARY)  # five positions at a time
     model, texts = tiny.build(window=WINDOW), documents(40, 50)
     result = evaluation.loss_by_length(model, texts, WINDOW, (2,))
     with torch.no_grad():
@@ -89,7 +89,7 @@ def test_chunks_of_logits_give_what_all_logits_at_once_give_on_every_architectur
 
 
 def test_the_layers_run_once_for_all_chunks(llama, monkeypatch):
-    monkeypatch.setattr(lengths, "LOGITS", hf_models.VOCABULARY)
+    monkeypatch.setattr(prefill, "LOGITS", hf_models.VOCABULARY)
     calls = []
     handle = llama.model.layers[0].register_forward_hook(lambda *_: calls.append(1))
     try:
@@ -100,7 +100,7 @@ def test_the_layers_run_once_for_all_chunks(llama, monkeypatch):
 
 
 def test_no_more_logits_than_allowed_are_ever_held_at_once(llama, monkeypatch):
-    monkeypatch.setattr(lengths, "LOGITS", 1000)
+    monkeypatch.setattr(prefill, "LOGITS", 1000)
     sizes = []
     handle = llama.lm_head.register_forward_hook(lambda module, given, output: sizes.append(output.numel()))
     try:

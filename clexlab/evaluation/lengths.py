@@ -6,16 +6,16 @@
     whole        loss of all ℓ targets: other tokens at every length, so it compares methods, not lengths
 
 At factor 1 the model sees the last `window` tokens alone. For these targets that *is* truncation, and a sliding window moved
-on by a quarter: the baseline that every longer text has to beat. Loss is in nats per token, computed in float32.
+on by a quarter: the baseline that every longer text has to beat. For all ℓ targets the two are readings of their own, given as
+`context`. Loss is in nats per token, computed in float32.
 """
 
-import functools
-import inspect
 import math
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int, Integer
@@ -23,13 +23,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from clexlab import frequencies, hf
+from clexlab.evaluation.contexts import EVERYTHING, Block, Context
+from clexlab.evaluation.prefill import read
 from clexlab.scaling.base import Path
 
 FACTORS = (1.0, 2.0, 4.0, 8.0, 16.0)
 # Called with the tokens read so far and in all.
 Progress = Callable[[int, int], None]
-# Logits held at once: 64 MB in float32, whatever vocabulary and length are.
-LOGITS = 2**24
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +66,7 @@ class LossByLength:
     window: int
     rows: tuple[LengthLoss, ...]
     too_short: int
+    context: Context = EVERYTHING
 
     @property
     def documents(self) -> int:
@@ -79,7 +80,7 @@ class LossByLength:
     @property
     def tokens(self) -> int:
         """Tokens the model read."""
-        return self.documents * sum(row.length for row in self.rows)
+        return self.documents * sum(self.context.tokens(row.length, self.window) for row in self.rows)
 
     def at(self, factor: float) -> LengthLoss:
         """The row of a factor; ValueError lists the measured ones."""
@@ -95,34 +96,37 @@ def loss_by_length(
     window: int,
     factors: Sequence[float] = FACTORS,
     *,
+    context: Context = EVERYTHING,
     batch: int = 4,
     start: int | None = None,
     progress: Progress | None = None,
 ) -> LossByLength:
     """The loss of a causal language model of transformers, plain or extended, at `factors` times the window.
 
-    `tokens` are documents. Each length gets its factor through the model's own rule (`hf.rotary_of(model).factor_for`). `start`, if
-    given, takes the place of the first token that is read, for models that want their texts to begin with one. The model is put into
-    eval mode for the measurement and back. Raises ValueError where no document has window · largest factor + 1 tokens, a factor is
-    below 1, repeated, beyond the model's limit or no whole number of tokens, a token is outside the vocabulary, or a loss is not finite.
+    `tokens` are documents. Each length gets its factor through the model's own rule (`hf.rotary_of(model).factor_for`); with a
+    `context` of windows the length is the window's. `start`, if given, takes the place of the first token that is read, for models
+    that want their texts to begin with one. The model is put into eval mode for the measurement and back. Raises ValueError where no
+    document has window · largest factor + 1 tokens, a factor is below 1, repeated, beyond the model's limit or no whole number of
+    tokens, a token is outside the vocabulary, or a loss is not finite.
     """
     lengths = check_lengths(window, factors)
     if not frequencies.is_whole(batch) or batch < 1:
         raise ValueError(f"batch is {batch!r}; it must be a whole number of texts, at least 1")
-    scales = {length: scale_at(model, length) for length in lengths}
+    blocks = {length: context.blocks(length, window) for length in lengths}
+    scales = {length: scale_at(model, context.span(length, window)) for length in lengths}
     texts = _cut(tokens, max(lengths))
-    _check_tokens(model, texts, start)
-    total, read, rows = len(texts) * sum(lengths), 0, []
-    with _measuring(model):
+    check_tokens(model, texts, start)
+    total, done, rows = len(texts) * sum(context.tokens(length, window) for length in lengths), 0, []
+    with measuring(model):
         for length, factor in lengths.items():
             losses = []
             for part in texts[:, -length - 1 :].split(batch):
-                losses.append(_losses(model, part, start))
-                read += len(part) * length
+                losses.append(_losses(model, part, blocks[length], start))
+                done += len(part) * context.tokens(length, window)
                 if progress is not None:
-                    progress(read, total)
+                    progress(done, total)
             rows.append(_row(factor, length, scales[length], torch.cat(losses), window // 4))
-    return LossByLength(window=window, rows=tuple(rows), too_short=len(tokens) - len(texts))
+    return LossByLength(window=window, rows=tuple(rows), too_short=len(tokens) - len(texts), context=context)
 
 
 def check_lengths(window: int, factors: Sequence[float]) -> dict[int, float]:
@@ -165,7 +169,8 @@ def _cut(tokens: Sequence[Integer[Tensor, "_"]], longest: int) -> Int[Tensor, "d
     return torch.stack(long_enough)
 
 
-def _check_tokens(model: nn.Module, texts: Int[Tensor, "documents span"], start: int | None) -> None:
+def check_tokens(model: nn.Module, texts: Int[Tensor, "documents span"], start: int | None) -> None:
+    """Refuse tokens that the model has no embedding for."""
     entries = model.get_input_embeddings().weight.shape[0]
     highest, lowest = max(int(texts.max()), start or 0), min(int(texts.min()), start or 0)
     if not 0 <= lowest <= highest < entries:
@@ -176,7 +181,7 @@ def _check_tokens(model: nn.Module, texts: Int[Tensor, "documents span"], start:
 
 
 @contextmanager
-def _measuring(model: nn.Module) -> Iterator[None]:
+def measuring(model: nn.Module) -> Iterator[None]:
     """Eval mode without gradients; every module gets its own mode back."""
     training = [module for module in model.modules() if module.training]
     try:
@@ -188,58 +193,30 @@ def _measuring(model: nn.Module) -> Iterator[None]:
             module.training = True
 
 
-def _losses(model: nn.Module, text: Int[Tensor, "batch span"], start: int | None) -> Float[Tensor, "batch length"]:
+def _losses(
+    model: nn.Module, text: Int[Tensor, "batch span"], blocks: tuple[Block, ...], start: int | None
+) -> Float[Tensor, "batch length"]:
     """Loss of every target of `text`, all but its first token, in float32."""
-    inputs, targets = text[:, :-1].clone(), text[:, 1:]
-    if start is not None:
-        inputs[:, 0] = start
-    inputs = inputs.to(model.get_input_embeddings().weight.device)
-    if not _keeps_logits(model):
-        return _cross_entropy(model(input_ids=inputs, use_cache=False).logits, targets)
-    chunk = max(1, LOGITS // (len(inputs) * model.get_input_embeddings().weight.shape[0]))
     losses = []
-    with _decoded_once(model.get_decoder()):
-        for part in torch.arange(inputs.shape[1]).split(chunk):
-            logits = model(input_ids=inputs, use_cache=False, logits_to_keep=part.to(inputs.device)).logits
-            losses.append(_cross_entropy(logits, targets[:, part]))
+    for block in blocks:
+        inputs, targets = text[:, block.start : block.stop].clone(), text[:, block.start + 1 : block.stop + 1]
+        if start is not None:
+            inputs[:, 0] = start
+        wanted = range(block.first - block.start, block.stop - block.start)
+        losses += read(model, inputs, wanted, partial(_score, targets))
     return torch.cat(losses, dim=1)
 
 
-def _cross_entropy(logits: Float[Tensor, "batch part vocabulary"], targets: Int[Tensor, "batch part"]) -> Float[Tensor, "batch part"]:
+def _score(
+    targets: Int[Tensor, "batch span"], part: range, logits: Float[Tensor, "batch part vocabulary"]
+) -> Float[Tensor, "batch part"]:
+    return cross_entropy(logits, targets[:, part.start : part.stop])
+
+
+def cross_entropy(logits: Float[Tensor, "batch part vocabulary"], targets: Int[Tensor, "batch part"]) -> Float[Tensor, "batch part"]:
+    """Nats of every target, in float32 whatever the logits are in, on the CPU."""
     flat = functional.cross_entropy(logits.flatten(0, 1).float(), targets.flatten().to(logits.device), reduction="none")
     return flat.view(targets.shape).cpu()
-
-
-def _keeps_logits(model: nn.Module) -> bool:
-    """Whether the model can be asked for the logits of some positions alone, and has a decoder to run just once for all of them."""
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    decoder = model.get_decoder() if hasattr(model, "get_decoder") else None
-    return "logits_to_keep" in inspect.signature(inner.forward).parameters and decoder not in (None, inner)
-
-
-@contextmanager
-def _decoded_once(decoder: nn.Module) -> Iterator[None]:
-    """Within the block the decoder runs for its first call and repeats that output after.
-
-    So logits come in chunks through the model's own head, with its scale and soft cap, while the layers are computed once.
-    """
-    forward, replaced = decoder.forward, "forward" in vars(decoder)
-    outputs = []
-
-    @functools.wraps(forward)
-    def once(*args, **kwargs):  # noqa: ANN002, ANN003, ANN202 - the decoder's own signature
-        if not outputs:
-            outputs.append(forward(*args, **kwargs))
-        return outputs[0]
-
-    decoder.forward = once
-    try:
-        yield
-    finally:
-        if replaced:
-            decoder.forward = forward
-        else:
-            del decoder.forward
 
 
 def _row(factor: float, length: int, scale: float, losses: Float[Tensor, "documents length"], quarter: int) -> LengthLoss:
