@@ -16,6 +16,7 @@ from clexlab.positions import (
     Contiguous,
     FixedFactor,
     LogUniformFactors,
+    PerRow,
     Sampler,
     Scattered,
     SkipWise,
@@ -61,6 +62,19 @@ def test_only_the_given_generator_is_used(kind, factors):
     first, second = sampler.draw(16, seeded(3)), sampler.draw(16, seeded(3))
     assert torch.equal(first.positions, second.positions) and first.factor == second.factor
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("kind", SAMPLERS, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("factors", SEVERAL, ids=lambda factors: type(factors).__name__)
+def test_rows_of_their_own_are_the_samplers_draws_one_after_the_other(kind, factors):
+    sampler, alone, together = build(kind, factors), seeded(3), seeded(3)
+    rows = PerRow(sampler).draw_rows(5, 16, together)
+    for row, draw in zip(rows, [sampler.draw(16, alone) for _ in range(5)], strict=True):
+        assert torch.equal(row.positions, draw.positions) and row.factor == draw.factor
+    assert isinstance(PerRow(sampler), Sampler) and PerRow(sampler).factors is factors
+    assert getattr(PerRow(sampler), "window", None) == getattr(sampler, "window", None)
+    one = PerRow(sampler).draw(16, seeded(3))
+    assert torch.equal(one.positions, rows[0].positions) and one.factor == rows[0].factor
 
 
 @given(length=st.integers(1, 50))
@@ -270,6 +284,12 @@ def test_a_window_that_is_no_number_of_tokens_is_refused(window, unchecked):
 def test_a_number_of_runs_that_is_none_is_refused(chunks, unchecked):
     with pytest.raises(ValueError, match="chunks is .* whole number of runs"):
         SkipWise(window=16, factors=WholeFactors(4), chunks=chunks)
+
+
+@pytest.mark.parametrize("thing", [None, 3, Scattered], ids=["none", "number", "class"])
+def test_rows_are_drawn_by_a_sampler(thing, unchecked):
+    with pytest.raises(ValueError, match="pass a sampler of clexlab.positions"):
+        PerRow(thing)
 
 
 def test_a_text_longer_than_the_window_has_no_skip_wise_positions():

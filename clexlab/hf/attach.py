@@ -20,7 +20,7 @@ from clexlab.hf.caches import CacheSemantics
 from clexlab.hf.marking import FULL, Mark
 from clexlab.hf.rotary import Rotary
 from clexlab.hf.schedules import WHOLE, Schedule
-from clexlab.positions.base import Sampler
+from clexlab.positions.base import Sampler, check_sampler
 from clexlab.scaling.base import Path
 
 # Angles are compared at these positions. A float32 product p·θ is off by half a unit in its last place, and cos and sin by as
@@ -253,8 +253,8 @@ def _check(found: Geometry, scaling: Path, factor: float | None, schedule: Sched
         raise ValueError(f"scaling is {scaling!r}; pass a path of clexlab.scaling, for example hf.scaling_for(model, scaling.YaRN)")
     if isinstance(schedule, type) or not callable(getattr(schedule, "factor", None)) or not hasattr(schedule, "name"):
         raise ValueError(f"schedule is {schedule!r}; pass one, for example hf.Whole(), or an object with name and factor(path, length)")
-    if positions is not None and (isinstance(positions, type) or not callable(getattr(positions, "draw", None))):
-        raise ValueError(f"positions is {positions!r}; pass None or a sampler of clexlab.positions, with draw(length, generator)")
+    if positions is not None:
+        check_sampler(positions)
     if (scaling.head_dim, scaling.base) != (found.head_dim, found.base):
         raise ValueError(
             f"scaling is built for head_dim {scaling.head_dim}, base {scaling.base:g}; {found.name} turns {found.head_dim} with base"

@@ -22,7 +22,7 @@ from transformers import Cache
 from clexlab.hf.caches import CacheSemantics
 from clexlab.hf.schedules import Schedule
 from clexlab.hf.state import Call, Running, State
-from clexlab.positions.base import Sampler
+from clexlab.positions.base import Sampler, draws_for
 from clexlab.scaling.base import Path
 
 
@@ -30,19 +30,20 @@ from clexlab.scaling.base import Path
 class Angles:
     """Frequencies of one forward: one line of `theta` and one temperature per distinct factor; `line` says which row has which.
 
-    `line` is None where all rows share the first. `positions` replaces the model's own position ids, in training only.
+    `line` is None where all rows share the first; a learned temperature is a tensor. `positions` replaces the model's own position
+    ids, in training only: one row for all of the batch, or one for each.
     """
 
     theta: Float[Tensor, "lines pairs"]
-    scales: tuple[float, ...]
+    scales: tuple[float, ...] | Float[Tensor, "lines"]
     line: tuple[int, ...] | None = None
-    positions: Tensor | None = None
+    positions: Float[Tensor, "rows length"] | None = None
 
 
 class StandIn:
     """What the stock rotary forward reads of `self`: frequencies, temperature, config. A plain class, so that dynamo can trace it."""
 
-    def __init__(self, theta: Tensor, scale: float, config: object, layer_type: str | None) -> None:
+    def __init__(self, theta: Tensor, scale: float | Tensor, config: object, layer_type: str | None) -> None:
         prefix = "" if layer_type is None else f"{layer_type}_"
         self.config = config
         setattr(self, f"{prefix}inv_freq", theta)
@@ -102,24 +103,27 @@ class Rotary(nn.Module):
                 " alone: modules_to_save=['field']"
             )
         if angles.positions is not None:
-            position_ids = angles.positions.to(x.device)[None]
+            position_ids = angles.positions.to(x.device)
         if angles.line is None:
             return self.turn(x, position_ids, angles.theta[0], angles.scales[0], layer_type)
         return self._by_row(x, position_ids, angles, layer_type)
 
     def _by_row(self, x: Tensor, position_ids: Tensor, angles: Angles, layer_type: str | None) -> tuple[Tensor, Tensor]:
-        """Each row with the frequencies of its own factor: one call per distinct factor, then back into the rows' order."""
-        rows = [[row for row, line in enumerate(angles.line) if line == wanted] for wanted in range(len(angles.scales))]
-        position_ids = position_ids.expand(len(angles.line), -1)
-        parts = [
-            self.turn(x, position_ids[rows[line]], angles.theta[line], scale, layer_type) for line, scale in enumerate(angles.scales)
-        ]
-        order = torch.tensor([row for group in rows for row in group], device=position_ids.device).argsort()
-        cos, sin = (torch.cat([part[which] for part in parts])[order] for which in (0, 1))
-        return cos, sin
+        """Each row with the frequencies of its own factor: the stock forward of one row, mapped over all of them in one go."""
+        theta = angles.theta
+        line = torch.tensor(angles.line, device=theta.device)
+        scales = torch.as_tensor(angles.scales, dtype=theta.dtype, device=theta.device)
 
-    def turn(self, x: Tensor, position_ids: Tensor, theta: Tensor, scale: float, layer_type: str | None) -> tuple[Tensor, Tensor]:
-        """The stock layout of scale·cos(p θ), scale·sin(p θ); differentiable in θ."""
+        def one(ids: Tensor, theta: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+            cos, sin = self.turn(x, ids[None], theta, scale, layer_type)
+            return cos[0], sin[0]
+
+        return torch.vmap(one)(position_ids.expand(len(line), -1), theta[line], scales[line])
+
+    def turn(
+        self, x: Tensor, position_ids: Tensor, theta: Tensor, scale: float | Tensor, layer_type: str | None
+    ) -> tuple[Tensor, Tensor]:
+        """The stock layout of scale·cos(p θ), scale·sin(p θ); differentiable in θ and in a scale that is a tensor."""
         # The stock forward is under no_grad and may swap frequencies by length; neither belongs to the layout.
         stock = inspect.unwrap(type(self.original).forward)
         stand_in = StandIn(theta, scale, self.config, layer_type)
@@ -154,8 +158,11 @@ class Rotary(nn.Module):
         as_module = isinstance(path, nn.Module) and type(path).forward is type(path).inv_freq
         with torch.autocast(path.device_for(1.0).type, enabled=False):
             theta = path(grid) if as_module else path.inv_freq(grid)
+            scales = path.attention_scales(distinct)
+        if isinstance(scales, Tensor):
+            scales = scales.to(self.device)
         line = None if len(distinct) == 1 else tuple(distinct.index(factor) for factor in factors)
-        return Angles(theta.to(self.device), tuple(self.scaling.attention_scale(factor) for factor in distinct), line, positions)
+        return Angles(theta.to(self.device), scales, line, positions)
 
     def before(self, decoder: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]] | None:
         """Hook before the decoder's forward: choose this forward's angles, turn cached keys if the semantics say so."""
@@ -194,8 +201,9 @@ class Rotary(nn.Module):
         cache, inputs = given.get("past_key_values"), _inputs(given)
         new, cached = inputs.shape[1], 0 if cache is None else int(cache.get_seq_length())
         if self.training and self.positions is not None and cache is None and self.running.planned is None:
-            draw = self.positions.draw(new, torch.default_generator)
-            self.running.angles, self.running.state = self.at([draw.factor], draw.positions), None
+            draws = draws_for(self.positions, inputs.shape[0], new, torch.default_generator)
+            angles = self.at([draw.factor for draw in draws], torch.stack([draw.positions for draw in draws]))
+            self.running.angles, self.running.state = angles, None
             return
         state = self._own(cache, cached)
         lengths = token_counts(given, inputs.shape[0], new, cached)

@@ -52,15 +52,17 @@ def _turn_rows(rotary: "Rotary", call: Call, keys: Tensor, rows: list[int], posi
     (theta_old, scale_old), (theta_new, scale_new) = _line(call.state.angles, rows[0]), _line(fresh.angles, rows[0])
     held, width = positions.shape[1], 2 * theta_new.shape[-1]
     part = keys[rows, :, :held, :width].float()
-    delta = (theta_new.double() - theta_old.double()).detach().float().to(keys.device)
+    delta = (theta_new.double() - theta_old.double()).float().to(keys.device)
     layer_type = rotary.scaled[0] if rotary.scaled else None
     cos, sin = rotary.turn(part, positions, delta, scale_new / scale_old, layer_type)
     keys[rows, :, :held, :width] = apply(part, part, cos, sin)[1].to(keys.dtype)
 
 
-def _line(angles: "Angles", row: int) -> tuple[Tensor, float]:
+def _line(angles: "Angles", row: int) -> tuple[Tensor, float | Tensor]:
+    """Frequencies and temperature of one row. Cached keys are turned, never trained."""
     line = 0 if angles.line is None else angles.line[row]
-    return angles.theta[line], angles.scales[line]
+    scale = angles.scales[line]
+    return angles.theta[line].detach(), scale.detach() if isinstance(scale, Tensor) else scale
 
 
 def _followers(rotary: "Rotary", call: Call) -> list[Any]:

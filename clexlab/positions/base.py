@@ -22,10 +22,26 @@ class Draw:
 class Sampler(Protocol):
     """One verb: `draw` positions for a text of `length` tokens, from the given generator alone.
 
-    Every row of a batch shares the draw, as in CLEX's code: a step has one factor.
+    Every row of a batch shares the draw, as in CLEX's code: a step has one factor. A sampler with a second verb,
+    `draw_rows(rows, length, generator)`, gives each row its own: see `PerRow`.
     """
 
     def draw(self, length: int, generator: torch.Generator) -> Draw: ...
+
+
+def draws_for(sampler: Sampler, rows: int, length: int, generator: torch.Generator) -> list[Draw]:
+    """The draws of one batch: one that all rows share, or one per row where the sampler has `draw_rows`."""
+    each = getattr(sampler, "draw_rows", None)
+    drawn = [sampler.draw(length, generator)] if each is None else each(rows, length, generator)
+    if len(drawn) not in (1, rows):
+        raise ValueError(f"{type(sampler).__name__} gave {len(drawn)} draws for {rows} rows; give one for all of them, or one for each")
+    return drawn
+
+
+def check_sampler(sampler: object) -> None:
+    """Refuse what draws no positions: a class instead of an object, None, a number."""
+    if isinstance(sampler, type) or not callable(getattr(sampler, "draw", None)):
+        raise ValueError(f"positions is {sampler!r}; pass a sampler of clexlab.positions, with draw(length, generator)")
 
 
 def check_length(length: int) -> None:

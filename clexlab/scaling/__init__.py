@@ -20,6 +20,7 @@ from clexlab.scaling.linear import Linear
 from clexlab.scaling.llama3 import Llama3
 from clexlab.scaling.longrope import LongRoPE
 from clexlab.scaling.ntk import NTK
+from clexlab.scaling.temperature import Temperature
 from clexlab.scaling.yarn import YaRN
 
 SCALINGS = (Identity, Linear, NTK, DynamicNTK, ByParts, YaRN, Llama3, ABF, LongRoPE, CLEX)
@@ -48,6 +49,7 @@ __all__ = [
     "NTK",
     "Path",
     "Scaling",
+    "Temperature",
     "TurnsRamp",
     "UnroundedIndexRamp",
     "WavelengthBlend",

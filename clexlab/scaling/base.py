@@ -10,6 +10,7 @@ import abc
 import inspect
 import math
 import numbers
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -96,6 +97,10 @@ class Path(metaclass=_Options):
 
     def _attention_scale(self, t: float) -> float:
         return 1.0
+
+    def attention_scales(self, factors: Sequence[float]) -> tuple[float, ...] | Float[Tensor, "factors"]:
+        """A(t) for several factors as a model uses it: numbers, or where the temperature is learned a tensor, differentiable."""
+        return tuple(self.attention_scale(factor) for factor in factors)
 
     def factor_for(self, length: float) -> float:
         """The factor a text of `length` tokens needs: t = max(1, length/window). ValueError beyond the path's limit."""

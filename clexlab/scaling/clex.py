@@ -1,12 +1,13 @@
 """CLEX: frequencies as a continuous, learned function of the factor (arXiv 2310.16450).
 
     θ(t) = θ_prior(t) · exp r(t),   dr/du = field(u, r),   u = ln t,   r(1) = 0
+    A(t) = A_prior(t) · exp g(u),   g = 0 unless a temperature is learned
 
 The same flow as dz/dt = prior drift + learned field for z = ln θ. Default prior: the official one, NTK at 2t - 1. With the
 field at zero θ(t) *is* the prior; a result of CLEX means little without that control beside it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ EIGHT_STEPS = ode.FixedStep(1 / 8)
 OFFICIAL_STEPS = ode.FixedStep(1 / 96)
 _ACTS = {"silu": nn.SiLU, "tanh": nn.Tanh}
 _TOP = ("rope_theta", "max_position_embeddings")
+_TEMPERATURE = "a temperature maps ln t (factors,) to ln A - ln A_prior (factors,), 0 at t = 1"
 _FIELD = "a field maps ln t (factors,) and the residual (factors, pairs) to d residual/d ln t (factors, pairs)"
 
 
@@ -31,9 +33,10 @@ class CLEX(Path, nn.Module):
 
     `prior` any path, `field` an ode.BoundedField (default), an ode.OfficialField or any module (ln t, residual) → d residual/d ln t
     with values (factors,), (factors, pairs) → (factors, pairs); `solver` and `step` of the solve over the share of the way from
-    0 to ln t. The temperature is the prior's. Every call integrates anew: no cache can go stale. A default field draws its
+    0 to ln t. The temperature A(t) is the prior's, or learned beside it: `temperature` a scaling.Temperature or any module ln t →
+    ln A - ln A_prior that answers 0 at t = 1. Every call integrates anew: no cache can go stale. A default field draws its
     first layer from torch's global generator; pass a field of your own for one from yours. `state_dict` holds the field (and a
-    trainable prior), not the options: build the same CLEX before loading it.
+    trainable prior and temperature), not the options: build the same CLEX before loading it.
     Official meaning: `CLEX.official`. Differs from the official default: bounded field, real-valued t, steps in ln t.
     """
 
@@ -52,6 +55,7 @@ class CLEX(Path, nn.Module):
         field: nn.Module | None = None,
         solver: ode.Solver = ode.RK4,
         step: ode.Step = EIGHT_STEPS,
+        temperature: nn.Module | None = None,
     ) -> None:
         nn.Module.__init__(self)
         frequencies.check_geometry(head_dim, base, window)
@@ -63,6 +67,7 @@ class CLEX(Path, nn.Module):
         self.prior = DynamicNTK(head_dim=head_dim, base=base, window=window, rate=2.0) if prior is None else prior
         self.field = ode.BoundedField(head_dim // 2) if field is None else field
         self.solver, self.step = solver, step
+        self.temperature = temperature
         self._check_parts()
 
     def _check_parts(self) -> None:
@@ -82,6 +87,8 @@ class CLEX(Path, nn.Module):
             if (field.head_dim, field.base) != (self.head_dim, self.base):
                 raise ValueError(f"field is built for head_dim {field.head_dim}, base {field.base}; use CLEX's own")
         self._check_field()
+        if self.temperature is not None:
+            self._check_temperature()
 
     def _check_field(self) -> None:
         """Ask the field once, so that one of the wrong shape is refused here and not in the middle of a training run."""
@@ -93,6 +100,22 @@ class CLEX(Path, nn.Module):
             raise ValueError(f"field {type(self.field).__name__} fails for {self.pairs} pairs: {error}; {_FIELD}") from error
         if not isinstance(answer, Tensor) or answer.shape != (2, self.pairs):
             raise ValueError(f"field {type(self.field).__name__} does not return (factors, {self.pairs}); {_FIELD}")
+
+    @torch.no_grad()
+    def _check_temperature(self) -> None:
+        """Ask the temperature once too, at t = 1 and at the limit."""
+        kind = type(self.temperature).__name__
+        try:
+            answer = self._log_temperature([1.0, self.max_factor])
+        except Exception as error:
+            raise ValueError(f"temperature {kind} fails: {error}; {_TEMPERATURE}") from error
+        if not isinstance(answer, Tensor) or answer.shape != (2,) or answer[0] != 0 or not bool(torch.isfinite(answer).all()):
+            raise ValueError(f"temperature {kind} returns {answer!r} for t = 1 and {self.max_factor:g}; {_TEMPERATURE}")
+
+    def _log_temperature(self, factors: Sequence[float]) -> Float[Tensor, "factors"]:
+        """g(ln t), what the learned temperature adds to ln A."""
+        weight = next(self.temperature.parameters(), self._weight())
+        return self.temperature(torch.tensor(factors, dtype=torch.float64).log().to(weight.dtype).to(weight.device))
 
     def _weight(self) -> Tensor:
         """A weight of the field: the solve happens in its precision, where it lives."""
@@ -160,8 +183,19 @@ class CLEX(Path, nn.Module):
             raise ValueError(f"z is {tuple(z.shape)} for factor {tuple(t.shape)}; give (…, {self.pairs}), one factor or one per row")
         return ode.Flow(self.prior, self.field)(t, z.to(weight.device, weight.dtype))
 
+    def attention_scales(self, factors: Sequence[float]) -> tuple[float, ...] | Float[Tensor, "factors"]:
+        """A(t), differentiable where it is learned. Raises ValueError when the temperature leads out of the finite, positive numbers."""
+        scales = self.prior.attention_scales(factors)
+        if self.temperature is None:
+            return scales
+        learned = self._log_temperature([self.check_single(factor) for factor in factors]).exp()
+        scales = torch.as_tensor(scales, dtype=learned.dtype, device=learned.device) * learned
+        if not bool((torch.isfinite(scales) & (scales > 0)).all()):
+            raise ValueError("A(t) is not finite and positive; lower the temperature's learning rate, or use scaling.Temperature")
+        return scales
+
     def _attention_scale(self, t: float) -> float:
-        return self.prior.attention_scale(t)
+        return self.prior.attention_scale(t) if self.temperature is None else self.attention_scales([t])[0].item()
 
     @classmethod
     def official(cls, state_dict: Mapping[str, Tensor], config: object) -> "CLEX":
