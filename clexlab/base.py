@@ -7,10 +7,9 @@ copy, so that recall within the window can be tested beyond it. Every row lies i
 worse beyond: that is the exhibit.
 """
 
-import shutil
-import time
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from jaxtyping import Int
@@ -24,7 +23,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from clexlab import bpe, corpora, evaluation, results, rows, tasks, training
+from clexlab import bpe, corpora, results, rows, tasks
 
 FOLDER = results.ROOT / "data" / "models" / "base"
 WINDOW = 256
@@ -59,12 +58,17 @@ def fresh(seed: int) -> LlamaForCausalLM:
 
 
 def data(
-    documents: list[Int[Tensor, "_"]], tokenizer: PreTrainedTokenizerBase, length: int, count: int, generator: torch.Generator
+    documents: list[Int[Tensor, "_"]],
+    tokenizer: PreTrainedTokenizerBase,
+    length: int,
+    count: int,
+    generator: torch.Generator,
+    shares: Mapping[str, float] = MappingProxyType(SHARES),
 ) -> rows.Rows:
-    """`count` rows of `length` tokens in the shares of `SHARES`: what the base is trained and every method is tuned on."""
+    """`count` rows of `length` tokens in the `shares` of text, pass keys and spans to copy that the base is trained and tuned on."""
     text = rows.Text(documents, length)
     sources = (text, tasks.Passkey(text, tokenizer), tasks.Copy(text, len(tokenizer)))
-    return rows.mix({source: SHARES[source.name] for source in sources}, count, generator)
+    return rows.mix({source: shares[source.name] for source in sources if source.name in shares}, count, generator)
 
 
 def load(folder: Path = FOLDER) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
@@ -77,59 +81,13 @@ def load(folder: Path = FOLDER) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFa
 
 def held_out(count: int, length: int = 16 * WINDOW) -> list[Int[Tensor, "_"]]:
     """`count` texts of `length` + 1 tokens to measure on, cut without overlap from held-out documents, drawn with seed 0."""
-    documents = rows.encode([document.text for document in corpora.standard_library("held_out").documents], bpe.load())
+    return cut(rows.encode([document.text for document in corpora.standard_library("held_out").documents], bpe.load()), count, length)
+
+
+def cut(documents: list[Int[Tensor, "_"]], count: int, length: int) -> list[Int[Tensor, "_"]]:
+    """`count` texts of `length` + 1 tokens, cut without overlap from `documents`, drawn with seed 0: always the same ones."""
     pieces = [piece for tokens in documents for piece in tokens.split(length + 1) if len(piece) == length + 1]
     if len(pieces) < count:
         raise ValueError(f"the held-out half has {len(pieces)} texts of {length + 1} tokens, {count} were asked for")
     order = torch.randperm(len(pieces), generator=torch.Generator().manual_seed(0))
     return [pieces[index] for index in order[:count].tolist()]
-
-
-def plan(steps: int, seed: int, device: str) -> training.Plan:
-    """How the base is trained: 8 rows a step, a rate that suits so small a model, a checkpoint every 250 steps."""
-    return training.Plan(
-        steps=steps,
-        rows=8,
-        rate=2e-3,
-        warmup=min(100, steps // 2),
-        seed=seed,
-        log_every=max(1, min(25, steps // 4)),
-        save_every=min(250, steps),
-        device=device,
-    )
-
-
-def make(corpus: corpora.Corpus, out: Path, records: Path, *, steps: int, seed: int, device: str, resume: bool = False) -> results.Record:
-    """Train the base on `corpus`, save it to `out`, measure it on the held-out library, and write its record.
-
-    Checkpoints live beside `out` until the training is over: with `resume` an interrupted one goes on.
-    """
-    tokenizer, wanted = bpe.load(), plan(steps, seed, device)
-    documents = rows.encode([document.text for document in corpus.documents], tokenizer)
-    drawn = data(documents, tokenizer, WINDOW, steps * wanted.rows, torch.Generator().manual_seed(seed))
-    began, scratch = time.perf_counter(), out.with_name(f"{out.name}.training")
-    trained = training.train(fresh(seed), drawn, wanted, folder=scratch, resume=resume)
-    for part in (trained.model.to(torch.bfloat16), tokenizer):
-        part.save_pretrained(out)
-    shutil.rmtree(scratch)
-    model, _ = load(out)
-    measured = evaluation.measure(model, "base", held_out(48), WINDOW)
-    print(evaluation.table([measured]))
-    settings = {
-        "command": f"clexlab train base --out {out.name} --seed {seed} --steps {steps}",
-        "model": config().to_diff_dict(),
-        "corpus": corpus.source,
-        "fingerprint": corpus.fingerprint,
-        "documents": len(corpus.documents),
-        "never_drawn": rows.Text(documents, WINDOW).never_drawn,
-        "boundaries": "every row lies inside one document, a separator token before and after each",
-        "shares": SHARES,
-        "steps": steps,
-        "rows_per_step": wanted.rows,
-        "rate": wanted.rate,
-    }
-    record = evaluation.record(measured, experiment="base", run=f"base-seed{seed}", config=settings, seed=seed, device=device)
-    seconds = time.perf_counter() - began
-    record = replace(record, seconds=seconds, tokens=trained.tokens, metrics={**record.metrics, "curve": trained.curve})
-    results.write(record, records)
-    return record

@@ -1,0 +1,64 @@
+"""`clexlab run study`: the table of methods, or the ladder, a record a run; the same command goes on where it stopped."""
+
+import argparse
+import os
+import subprocess
+import sys
+import warnings
+from functools import partial
+
+from clexlab import profiles, results, study
+from clexlab.commands.usage import check_writable, failing, quiet, refusing
+
+MINUTES = 10.0
+# Where the records of each of the two go.
+EXPERIMENTS = {False: ("study", study.ROWS), True: ("clex_ladder", study.LADDER)}
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run what has no record yet and print the table of all that have one; 1 where a run went wrong."""
+    experiment, rows = EXPERIMENTS[bool(options.ladder)]
+    out = options.out or results.FOLDER
+    check_writable(out / experiment)
+    with refusing():
+        profile = study.profile_by_name(options.profile or profiles.current())
+        rows = tuple(study.by_name(name, rows) for name in options.rows) if options.rows else rows
+        seeds = tuple(options.seeds or profile.seeds)
+        study.check(profile, rows, seeds, options.device or "cpu", options.minutes or MINUTES)
+    if (options.workers or 1) > 1:
+        return several(options)
+    with refusing():
+        given = study.shipped()
+        given.model()
+    with failing(), quiet(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        outcome = study.run(
+            profile,
+            rows=rows,
+            seeds=seeds,
+            device=options.device or "cpu",
+            out=out,
+            minutes=options.minutes or MINUTES,
+            experiment=experiment,
+            given=given,
+            report=partial(print, flush=True),
+        )
+    names = {*outcome.done, *outcome.had}
+    records = [record for record in results.read_all(experiment, out) if record.run in names]
+    if records:
+        print(study.table(records))
+    return 1 if outcome.failed else 0
+
+
+def several(options: argparse.Namespace) -> int:
+    """The same command in several processes of one thread each; they share the work by locks, and a stop reaches all of them."""
+    command = [sys.executable, "-m", "clexlab.cli", *sys.argv[1:], "--workers", "1"]
+    quietly = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    processes = [subprocess.Popen(command, env=quietly) for _ in range(options.workers)]
+    try:
+        statuses = [process.wait() for process in processes]
+    except BaseException:
+        for process in processes:
+            process.terminate()
+        raise
+    return max(abs(status) for status in statuses)

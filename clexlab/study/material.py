@@ -1,0 +1,54 @@
+"""What every run of a study starts from: one base model, one tokenizer, documents to train on and others to measure on."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
+
+from clexlab import base, bpe, corpora, evaluation, rows
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Material:
+    """`folder` of the base model, whose window is `window`; `train` and `held_out` are whole documents as tokens."""
+
+    folder: Path
+    tokenizer: PreTrainedTokenizerBase
+    window: int
+    train: list[Int[Tensor, "_"]]
+    held_out: list[Int[Tensor, "_"]]
+    fingerprint: str
+
+    def model(self) -> LlamaForCausalLM:
+        """The untouched base model, its own copy each time."""
+        return base.load(self.folder)[0]
+
+    def rows(self, seed: int, count: int, span: int = 1) -> rows.Rows:
+        """Training rows of `span` windows, the same ones in the same order for every method of a seed."""
+        return base.data(self.train, self.tokenizer, span * self.window, count, torch.Generator().manual_seed(seed))
+
+    def texts(self, count: int, longest: int) -> list[Int[Tensor, "_"]]:
+        """Held-out texts of `longest` + 1 tokens, the same ones for every run of every seed."""
+        return base.cut(self.held_out, count, longest)
+
+    def passkeys(self, count: int, longest: int) -> tuple[evaluation.Trial, ...]:
+        """Pass keys in held-out text, the same ones for every run of every seed."""
+        return evaluation.passkeys(self.tokenizer, self.held_out, longest, count, torch.Generator().manual_seed(0))
+
+
+def shipped() -> Material:
+    """The shipped base model and tokenizer, and the standard library."""
+    tokenizer = bpe.load()
+    halves = {half: corpora.standard_library(half) for half in ("train", "held_out")}
+    coded = {half: rows.encode([document.text for document in corpus.documents], tokenizer) for half, corpus in halves.items()}
+    return Material(
+        folder=base.FOLDER,
+        tokenizer=tokenizer,
+        window=base.WINDOW,
+        train=coded["train"],
+        held_out=coded["held_out"],
+        fingerprint=halves["train"].fingerprint,
+    )

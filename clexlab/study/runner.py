@@ -1,0 +1,204 @@
+"""Run the rows of a study, seed by seed, as long as there is time; the next call goes on where this one stopped.
+
+A run that has a record is done. A training that was killed goes on from its last checkpoint. A lock that the system lifts with
+its process keeps two calls on one machine from doing the same work, so several may run side by side.
+"""
+
+import fcntl
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from clexlab import frequencies, results
+from clexlab.study import material, methods, runs, sizes
+from clexlab.study.material import Material
+from clexlab.study.methods import Row
+from clexlab.study.runs import Place
+from clexlab.study.sizes import Profile
+
+STUDY = "study"
+# Trained models and checkpoints, beside the records; not part of the repository.
+SCRATCH = ".study"
+# Attention makes long rows dearer: a first guess for planning, until one was seen.
+LONG_ROWS = 3.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A row with a seed, and the name of its record. What is not trained has no seed and is one job for all of them."""
+
+    row: Row
+    seed: int
+    run: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a call did, by names of runs: new records, records that were there, what went wrong and how, what is left for the next."""
+
+    done: list[str] = field(default_factory=list)
+    had: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    left: list[str] = field(default_factory=list)
+
+
+def run(
+    profile: str | Profile,
+    *,
+    rows: Sequence[Row] = methods.ROWS,
+    seeds: Sequence[int] | None = None,
+    device: str = "cpu",
+    out: Path = results.FOLDER,
+    minutes: float = 10.0,
+    experiment: str = STUDY,
+    given: Material | None = None,
+    report: Callable[[str], None] = print,
+) -> Outcome:
+    """Run every row with every seed that has no record in `out`/`experiment` yet, until the next step would not fit into `minutes`.
+
+    All rows of a seed come before the next seed, so that an interrupted study is still a fair table. The first step of a call
+    starts whatever `minutes` says. `given` takes the place of the shipped base model and texts. A run that goes wrong (a field that
+    runs away) is reported and left out; the others go on. Raises ValueError for what cannot be run at all, before the first one.
+    """
+    profile = sizes.by_name(profile) if isinstance(profile, str) else profile
+    seeds = profile.seeds if seeds is None else tuple(seeds)
+    check(profile, rows, seeds, device, minutes)
+    todo = jobs(profile, rows, seeds)
+    outcome = Outcome(had=[job.run for job in todo if (out / experiment / f"{job.run}.json").exists()])
+    if len(outcome.had) == len(todo):
+        report(f"nothing to do: all {len(todo)} runs have their records")
+        return outcome
+    place = Place(material=given or material.shipped(), profile=profile, device=device, work=out / SCRATCH)
+    call = Call(place, todo, out, experiment, minutes, outcome, report)
+    while call.step():
+        pass
+    outcome.left.extend(job.run for job in call.open())
+    report(call.summary())
+    return outcome
+
+
+def jobs(profile: Profile, rows: Sequence[Row], seeds: Sequence[int]) -> list[Job]:
+    """All rows of the first seed, then of the next; a row without training once, among those of the first seed, as seed 0."""
+    ordered = [(row, seed) for seed in seeds for row in rows if row.tuning is not None or seed == seeds[0]]
+    return [Job(row=row, seed=0 if row.tuning is None else seed, run=run_name(profile, row, seed)) for row, seed in ordered]
+
+
+def run_name(profile: Profile, row: Row, seed: int) -> str:
+    """`cpu-clex-ours-seed1`; without a seed where nothing is trained."""
+    return f"{profile.name}-{row.name}" + ("" if row.tuning is None else f"-seed{seed}")
+
+
+def check(profile: Profile, rows: Sequence[Row], seeds: Sequence[int], device: str, minutes: float) -> None:
+    """Refuse what cannot be run, before anything is loaded."""
+    if not rows or len({row.name for row in rows}) < len(rows):
+        raise ValueError(f"rows are {', '.join(row.name for row in rows) or 'none'}; give at least one, each once")
+    if not seeds or len(set(seeds)) < len(seeds) or not all(frequencies.is_whole(seed) and seed >= 0 for seed in seeds):
+        raise ValueError(f"seeds are {list(seeds)}; give whole numbers from 0, each once")
+    if not frequencies.is_finite(minutes) or minutes <= 0:
+        raise ValueError(f"minutes is {minutes!r}; it must be a number above 0")
+    for row in rows:
+        if row.tuning is not None:
+            profile.plan(seeds[0], device, span=row.tuning.span, path_rate=row.tuning.path_rate)
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device is cuda and torch sees no GPU here; use cpu, or look at clexlab doctor")
+
+
+class Call:
+    """One call of `run`: what is open, what time is left, and one step after the other. A step is a training or a measurement."""
+
+    def __init__(
+        self,
+        place: Place,
+        todo: Sequence[Job],
+        out: Path,
+        experiment: str,
+        minutes: float,
+        outcome: Outcome,
+        report: Callable[[str], None],
+    ) -> None:
+        self.place, self.todo, self.out, self.experiment = place, todo, out, experiment
+        self.outcome, self.report = outcome, report
+        self.began, self.allowed = time.monotonic(), 60 * minutes
+        # Seconds of the last step of each kind: windows in a row of training, 0 for a measurement.
+        self.took: dict[int, float] = {}
+
+    def open(self) -> list[Job]:
+        """Jobs without a record that have not gone wrong in this call."""
+        return [job for job in self.todo if job.run not in self.outcome.failed and not self.file(job).exists()]
+
+    def file(self, job: Job) -> Path:
+        return self.out / self.experiment / f"{job.run}.json"
+
+    def step(self) -> bool:
+        """Do the first open step that no other call is at; False where there is none, or no time for it."""
+        for job in self.open():
+            training = self.untrained(job)
+            folder = self.place.folder(job.row.tuning, job.seed) if training else self.place.work / f"{self.experiment}-{job.run}"
+            with alone(folder.with_name(f"{folder.name}.lock")) as mine:
+                # Another call may have finished it between the two looks.
+                if not mine or self.file(job).exists() or self.untrained(job) != training:
+                    continue
+                return self.within_time(job, job.row.tuning.span if training else 0)
+        return False
+
+    def untrained(self, job: Job) -> bool:
+        return job.row.tuning is not None and not self.place.is_trained(job.row.tuning, job.seed)
+
+    def within_time(self, job: Job, kind: int) -> bool:
+        began = time.monotonic()
+        if self.took and began - self.began + self.expected(kind) > self.allowed:
+            return False
+        try:
+            said = self.train(job) if kind else self.measure(job)
+        except (ValueError, RuntimeError) as error:
+            self.fail(job, kind, error)
+            said = f"FAILED: {' '.join(str(error).split())}"
+        self.took[kind] = time.monotonic() - began
+        self.report(f"{job.run:<36} {said}  {self.took[kind]:.1f} s")
+        return True
+
+    def expected(self, kind: int) -> float:
+        """Seconds a step will take: as long as the last one of its kind, else what the profile guesses."""
+        if kind in self.took or not kind:
+            return self.took.get(kind, self.place.profile.measuring_seconds)
+        short = self.took.get(1, self.place.profile.training_seconds)
+        return short if kind == 1 else LONG_ROWS * short
+
+    def train(self, job: Job) -> str:
+        runs.train(self.place, job.row.tuning, job.seed)
+        return f"trained {job.row.tuning.name}"
+
+    def measure(self, job: Job) -> str:
+        record = runs.measure(self.place, job.row, job.seed, self.experiment, job.run)
+        results.write(record, self.out)
+        self.outcome.done.append(job.run)
+        return "  ".join(f"{factor}× {loss:.3f}" for factor, loss in record.metrics["last"].items())
+
+    def fail(self, job: Job, kind: int, error: Exception) -> None:
+        """Everything that needs this training, or this measurement alone, goes no further in this call."""
+        together = [each for each in self.open() if each.seed == job.seed and each.row.tuning == job.row.tuning] if kind else [job]
+        self.outcome.failed.update({each.run: str(error) for each in together})
+
+    def summary(self) -> str:
+        """What was done and what is left, in one line."""
+        new, failed, left = len(self.outcome.done), len(self.outcome.failed), len(self.open())
+        counts = f"{new} new, {len(self.todo) - new - failed - left} there already, {failed} failed, {left} left"
+        again = "; the same command goes on with them" if left else ""
+        return f"{counts} after {(time.monotonic() - self.began) / 60:.1f} minutes{again}"
+
+
+@contextmanager
+def alone(file: Path) -> Iterator[bool]:
+    """Whether this process holds the lock `file`. The system lifts it when the process ends, however it ends."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True

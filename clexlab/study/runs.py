@@ -1,0 +1,163 @@
+"""One run of a study: train a tuning once, measure a row with it, and put both into one record."""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from torch import nn
+from transformers import TrainerCallback
+
+from clexlab import evaluation, hf, results, scaling, training
+from clexlab.study.material import Material
+from clexlab.study.methods import Row
+from clexlab.study.sizes import Profile
+from clexlab.study.tuning import Tuning
+
+WEIGHTS, TRAINED = "model.safetensors", "trained.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where and on what a study runs: base model and texts, budget, device, scratch folder for trainings that go on after a stop."""
+
+    material: Material
+    profile: Profile
+    device: str
+    work: Path
+
+    def folder(self, tuning: Tuning, seed: int) -> Path:
+        """Scratch of one training: its checkpoints, then its weights."""
+        return self.work / f"{self.profile.name}-{tuning.name}-seed{seed}"
+
+    def is_trained(self, tuning: Tuning, seed: int) -> bool:
+        return (self.folder(tuning, seed) / TRAINED).is_file()
+
+
+def train(place: Place, tuning: Tuning, seed: int, callbacks: Sequence[TrainerCallback] = ()) -> None:
+    """Train `tuning` from the base model, or go on from its last checkpoint; its weights stay in the scratch folder."""
+    folder = place.folder(tuning, seed)
+    model = _extended(place, tuning, seed, training_positions=True)
+    tuning.learns(model)
+    plan = _plan(place, tuning, seed)
+    done = training.train(
+        model,
+        place.material.rows(seed, plan.steps * plan.rows, tuning.span),
+        plan,
+        folder=folder,
+        objective=tuning.objective(place.material.model()),
+        callbacks=callbacks,
+        resume=training.last_checkpoint(folder) is not None,
+    )
+    safetensors.torch.save_model(done.model, str(folder / WEIGHTS))
+    left = {"seconds": done.seconds, "tokens": done.tokens, "curve": done.curve, "asked": _asked(place, tuning, seed)}
+    # Written last and in one move: where it is, the weights are whole.
+    whole = folder / f"{TRAINED}.part"
+    whole.write_text(json.dumps(left), encoding="utf-8")
+    os.replace(whole, folder / TRAINED)
+    for checkpoint in folder.glob("checkpoint-*"):
+        shutil.rmtree(checkpoint)
+
+
+def trained(place: Place, tuning: Tuning, seed: int) -> tuple[nn.Module, dict]:
+    """The trained model, extended as it was trained but for positions, and what its training left: seconds, tokens, curve.
+
+    Raises ValueError where the scratch folder holds a training that was asked for otherwise.
+    """
+    folder = place.folder(tuning, seed)
+    left = json.loads((folder / TRAINED).read_text(encoding="utf-8"))
+    if left["asked"] != _asked(place, tuning, seed):
+        raise ValueError(f"{folder} holds a model that was trained otherwise (see {TRAINED} there); remove the folder to train anew")
+    model = _extended(place, tuning, seed, training_positions=False)
+    safetensors.torch.load_model(model, str(folder / WEIGHTS))
+    return model.eval(), left
+
+
+def measure(place: Place, row: Row, seed: int, experiment: str, run: str) -> results.Record:
+    """Measure `row` with its trained model, or the untouched one, and make the record of the run."""
+    began = time.perf_counter()
+    model, log = (place.material.model(), {}) if row.tuning is None else trained(place, row.tuning, seed)
+    model = row.reading.prepare(model).to(place.device)
+    profile, window = place.profile, place.material.window
+    texts = place.material.texts(profile.texts, round(max(evaluation.FACTORS) * window))
+    measured = evaluation.measure(model, row.name, texts, window, context=row.reading.context, batch=profile.batch)
+    config = _config(place, row, seed)
+    recalls = _recalls(place, model, row)
+    made = evaluation.record(
+        measured, experiment=experiment, run=run, config=config, seed=seed, device=place.device, recalls=recalls
+    )
+    metrics = {**made.metrics, **_path_metrics(evaluation.path_of(model))}
+    measuring = time.perf_counter() - began
+    metrics |= {"measuring_seconds": measuring, "training_seconds": log.get("seconds", 0.0), "curve": log.get("curve", [])}
+    return replace(
+        made,
+        metrics=metrics,
+        seconds=measuring + log.get("seconds", 0.0),
+        tokens=log.get("tokens"),
+        protocol="; ".join(part for part in (made.protocol, _protocol(place, row), profile.note) if part),
+    )
+
+
+def _extended(place: Place, tuning: Tuning, seed: int, *, training_positions: bool) -> nn.Module:
+    model = place.material.model()
+    if tuning.path is None:
+        return model
+    path = tuning.path(hf.geometry(model), seed)
+    sampler = tuning.positions(place.material.window) if training_positions and tuning.positions is not None else None
+    return hf.extend(model, path, factor=tuning.factor, positions=sampler)
+
+
+def _plan(place: Place, tuning: Tuning, seed: int) -> training.Plan:
+    return place.profile.plan(seed, place.device, span=tuning.span, path_rate=tuning.path_rate)
+
+
+def _asked(place: Place, tuning: Tuning, seed: int) -> dict:
+    """Everything a trained model depends on, as JSON gives it back."""
+    path = None if tuning.path is None else hf.spec.describe(tuning.path(hf.geometry(place.material.model()), seed))
+    asked = {**tuning.describe(place.material.window), "path": path, "plan": asdict(_plan(place, tuning, seed))}
+    return json.loads(json.dumps(asked | {"documents": place.material.fingerprint}))
+
+
+def _config(place: Place, row: Row, seed: int) -> dict:
+    """Everything that says how the numbers came about, and what was expected of them."""
+    profile = place.profile
+    config = {"row": row.name, "title": row.title, "about": row.about, "prediction": row.prediction, "control": row.control}
+    config |= {"against": row.against, "profile": profile.name, "model": place.material.folder.name}
+    config |= {"texts": profile.texts, "trials": profile.trials, "depths": list(profile.depths)}
+    config |= {"fingerprint": place.material.fingerprint, "tuning": None}
+    return config if row.tuning is None else config | {"tuning": _asked(place, row.tuning, seed)}
+
+
+def _protocol(place: Place, row: Row) -> str:
+    if row.tuning is None:
+        return "nothing was trained, so there is one run for all seeds"
+    profile, span = place.profile, row.tuning.span
+    rows = f"{profile.rows // span} rows of {span * place.material.window} tokens"
+    return f"tuned for {profile.steps} steps of {rows}, the same rows in the same order for every method of a seed with rows as long"
+
+
+def _recalls(place: Place, model: nn.Module, row: Row) -> list[evaluation.Recall]:
+    """Exact recall of pass keys by length and depth; none where the profile has no trials."""
+    profile, window = place.profile, place.material.window
+    if not profile.trials:
+        return []
+    trials = place.material.passkeys(profile.trials, round(max(profile.recall_factors) * window))
+    context, batch = row.reading.context, profile.batch
+    return [evaluation.recall(model, trials, window, profile.recall_factors, profile.depths, context=context, batch=batch)]
+
+
+def _path_metrics(path: scaling.Path | None) -> dict:
+    """A(t), and what a field has learned: ln θ(t)/θ_prior(t) of every pair."""
+    if path is None:
+        return {}
+    factors = {f"{factor:g}": factor for factor in evaluation.FACTORS}
+    with torch.no_grad():
+        learned = {"temperature": {name: path.attention_scale(factor) for name, factor in factors.items()}}
+        if isinstance(path, scaling.CLEX):
+            learned["residual"] = {name: path.residual(factor).tolist() for name, factor in factors.items()}
+    return learned

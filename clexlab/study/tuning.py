@@ -1,0 +1,164 @@
+"""How a row of the study trains: which path, which positions, what learns, towards what. Each answer is an object that is passed.
+
+A path comes from a maker, called with the model's geometry and the seed: `Closed(scaling.YaRN)` has nothing to learn,
+`Learned(prior, field)` is CLEX with a field that is zero at first. The control of a learned path is its prior alone, trained on
+the same positions: a field frozen at zero gives the same numbers bit for bit (tests/test_study.py).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from clexlab import hf, ode, scaling
+from clexlab.evaluation.contexts import EVERYTHING, Context
+from clexlab.frequencies import Geometry
+from clexlab.objectives import NextToken, Objective
+from clexlab.positions import Sampler
+from clexlab.positions.factors import Factors
+from clexlab.scaling.clex import EIGHT_STEPS
+from clexlab.training import PATH
+
+# Every path of the study reaches this factor, and no further.
+MAX_FACTOR = 16
+
+PathMaker = Callable[[Geometry, int], scaling.Path]
+FieldMaker = Callable[[Geometry, torch.Generator], nn.Module]
+
+
+@dataclass(frozen=True)
+class Closed:
+    """A closed form with its published options."""
+
+    method: type[scaling.Path]
+
+    def __call__(self, found: Geometry, seed: int) -> scaling.Path:
+        return self.method.default(head_dim=found.head_dim, base=found.base, window=found.window)
+
+
+def official_drift(found: Geometry, seed: int) -> scaling.Path:
+    """NTK at 2t - 1: the prior of the official code."""
+    return scaling.DynamicNTK(head_dim=found.head_dim, base=found.base, window=found.window, rate=2.0)
+
+
+def official_field(found: Geometry, generator: torch.Generator) -> nn.Module:
+    """The network of the official code, zero at first."""
+    return ode.OfficialField(found.head_dim, found.base, generator=generator)
+
+
+def bounded_field(found: Geometry, generator: torch.Generator) -> nn.Module:
+    """Our network in ln t, which cannot run away; zero at first."""
+    return ode.BoundedField(found.head_dim // 2, generator=generator)
+
+
+def pair_field(found: Geometry, generator: torch.Generator) -> nn.Module:
+    """Two numbers per pair, all zero at first."""
+    return ode.PairField(found.head_dim // 2)
+
+
+def no_temperature() -> None:
+    """A(t) stays the prior's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learned:
+    """CLEX up to 16: `prior` and a `field` whose first weights are drawn with the seed; `temperature` makes what is learned of A(t)."""
+
+    prior: PathMaker
+    field: FieldMaker
+    temperature: Callable[[], nn.Module | None] = no_temperature
+    step: ode.Step = EIGHT_STEPS
+
+    def __call__(self, found: Geometry, seed: int) -> scaling.CLEX:
+        return scaling.CLEX(
+            head_dim=found.head_dim,
+            base=found.base,
+            window=found.window,
+            max_factor=float(MAX_FACTOR),
+            prior=self.prior(found, seed),
+            field=self.field(found, torch.Generator().manual_seed(seed)),
+            temperature=self.temperature(),
+            step=self.step,
+        )
+
+
+@dataclass(frozen=True)
+class Positions:
+    """A sampler of the model's window: `Positions(SkipWise, LogUniformFactors(16))`."""
+
+    kind: Callable[..., Sampler]
+    factors: Factors
+
+    def __call__(self, window: int) -> Sampler:
+        return self.kind(window=window, factors=self.factors)
+
+
+def everything(model: nn.Module) -> None:
+    """The model and whatever its path has to learn."""
+
+
+def path_only(model: nn.Module) -> None:
+    """The path alone: field and temperature, if it has one. The model stays as it was."""
+    for name, weight in model.named_parameters():
+        weight.requires_grad_(PATH in f".{name}")
+
+
+def next_token(model: nn.Module) -> Objective:
+    """Ordinary next-token training."""
+    return NextToken()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuning:
+    """One training that rows share by its `name`. The budget (steps, tokens, rate, data) is the profile's, the same for all.
+
+    `path` None: plain RoPE. `positions` None: 0, 1, 2 …  `learns` marks what may change. `objective` is made from the untouched
+    model, which a distilling one takes as its teacher. `path_rate` is the rate of field and temperature. `span` windows make a
+    row, 1 or 16: of long rows a step has as many fewer, so that tokens are equal. `factor` pins t in training (full length).
+    """
+
+    name: str
+    path: PathMaker | None = None
+    positions: Callable[[int], Sampler] | None = None
+    learns: Callable[[nn.Module], None] = everything
+    objective: Callable[[nn.Module], Objective] = next_token
+    path_rate: float = 0.0
+    span: int = 1
+    factor: float | None = None
+
+    def describe(self, window: int) -> dict:
+        """For a record: every choice by its name."""
+        return {
+            "name": self.name,
+            "positions": None if self.positions is None else repr(self.positions(window)),
+            "learns": self.learns.__name__,
+            "objective": getattr(self.objective, "__name__", repr(self.objective)),
+            "path_rate": self.path_rate,
+            "span": self.span,
+            "factor": self.factor,
+        }
+
+
+@dataclass(frozen=True)
+class AsTrained:
+    """Measured with the path it was trained with, t = n/L or the pinned factor; what was never trained is measured plain."""
+
+    context: Context = EVERYTHING
+
+    def prepare(self, model: nn.Module) -> nn.Module:
+        return model
+
+
+@dataclass(frozen=True)
+class Under:
+    """Measured under a closed form it was not trained with, at t = n/L."""
+
+    path: PathMaker
+    context: Context = EVERYTHING
+
+    def prepare(self, model: nn.Module) -> nn.Module:
+        return hf.extend(model, self.path(hf.geometry(model), 0))
+
+
+Reading = AsTrained | Under
