@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, Trainer
 
 from clexlab import corpora, evaluation, results
+from clexlab.training import own_group
 
 FOLDER = results.ROOT / "data" / "models" / "pocket"
 # Rows in a step, and tokens in a row. The token after the bytes begins and ends a document.
@@ -110,7 +111,7 @@ def train(
     texts = [{"input_ids": row, "labels": row} for row in drawn]
     trainer = Trainer(model=model, args=_arguments(steps, seed, device, scratch, rate), train_dataset=texts)
     if field:
-        _own_group(trainer.create_optimizer(), field, field_rate)
+        own_group(trainer.create_optimizer(), field, field_rate)
     trainer.train()
     # The Trainer switches the cache off and would save that.
     trainer.model.config.use_cache = True
@@ -133,14 +134,6 @@ def _arguments(steps: int, seed: int, device: str, scratch: Path, rate: float) -
         use_cpu=device == "cpu",
         dataloader_pin_memory=False,
     )
-
-
-def _own_group(optimizer: torch.optim.Optimizer, parameters: Sequence[nn.Parameter], rate: float) -> None:
-    """Take `parameters` out of the optimizer's groups, into one of their own without weight decay."""
-    moved = {id(parameter) for parameter in parameters}
-    for group in optimizer.param_groups:
-        group["params"] = [parameter for parameter in group["params"] if id(parameter) not in moved]
-    optimizer.add_param_group({"params": list(parameters), "lr": rate, "weight_decay": 0.0})
 
 
 def held_out(count: int, length: int = 8 * WINDOW) -> list[Int[Tensor, "_"]]:

@@ -85,8 +85,13 @@ def mix(sources: Mapping[Source, float], count: int, generator: torch.Generator)
 
 
 def encode(documents: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> list[Int[Tensor, "_"]]:
-    """Tokens of every document with the separator before and after it; nothing in a document is read as a special token."""
-    separator = tokenizer.bos_token_id
+    """Tokens of every document with the separator before and after it; nothing in a document is read as a special token.
+
+    The separator is the tokenizer's token that begins a text, or else ends one; ValueError where it has neither.
+    """
+    separator = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
+    if separator is None:
+        raise ValueError("this tokenizer has no token that begins or ends a text; documents need one between them")
     coded = tokenizer(list(documents), add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
     return [torch.tensor([separator, *tokens, separator]) for tokens in coded]
 

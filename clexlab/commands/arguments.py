@@ -1,12 +1,12 @@
-"""Arguments of `clexlab evaluate`, `clexlab train` and `clexlab export`. Nothing heavy is imported before one of them runs."""
+"""Arguments of `clexlab run`, `evaluate`, `train` and `export`. Nothing heavy is imported before one of them runs."""
 
 import argparse
 import math
 from pathlib import Path
 from typing import Any
 
-from clexlab.corpora import TEXT
-from clexlab.results import FOLDER
+from clexlab import corpora
+from clexlab.profiles import PROFILES
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
@@ -31,6 +31,26 @@ class OptionOfMethod(argparse.Action):
         namespace.methods[-1][1][name] = text
 
 
+def add_run(commands: Any, command: Any) -> None:
+    """The sub-command `run` with its arguments: lessons, or the study."""
+    one = commands.add_parser(
+        "run",
+        help="execute lessons headless, or the study, a progress line each",
+        description="Execute lessons headless: clexlab run 01 02, clexlab run all. Or the study: clexlab run study --profile cpu.",
+    )
+    one.add_argument("lessons", nargs="+", metavar="NN", help="numbers or names of lessons, or: all, or: study")
+    one.add_argument("--profile", choices=PROFILES, help="how much to compute (default: CLEXLAB_PROFILE, or cpu)")
+    study = one.add_argument_group("study", "clexlab run study; it goes on where the last call stopped")
+    study.add_argument("--ladder", action="store_true", default=None, help="from the official CLEX to ours, in the place of the table of methods")
+    study.add_argument("--rows", nargs="+", metavar="NAME", help="these rows only (default: all)")
+    study.add_argument("--seeds", nargs="+", type=seed, metavar="N", help="these seeds (default: the profile's)")
+    study.add_argument("--device", choices=("cpu", "cuda"), help="where to train and measure (default: cpu)")
+    study.add_argument("--out", type=Path, metavar="FOLDER", help="where the records go (default: data/results)")
+    study.add_argument("--minutes", type=minutes, metavar="M", help="begin nothing that ends later (default: 10)")
+    study.add_argument("--workers", type=whole, metavar="N", help="so many processes of one thread each (default: this one)")
+    one.set_defaults(command=command)
+
+
 def add_evaluate(commands: Any) -> None:
     """The sub-command `evaluate` with its arguments."""
     one = commands.add_parser(
@@ -42,8 +62,9 @@ def add_evaluate(commands: Any) -> None:
     one.add_argument("--method", dest="methods", action=NextMethod, nargs="+", default=[], metavar="NAME", help="yarn, linear, ntk, …")
     add_option(one)
     one.add_argument("--factors", type=factors, default=(1.0, 2.0, 4.0, 8.0), help="lengths in windows (default: 1,2,4,8)")
-    one.add_argument("--text", required=True, metavar="FOLDER", help="folder of text files, searched with its sub-folders")
-    one.add_argument("--suffix", dest="suffixes", nargs="+", metavar=".EXT", help=f"endings of text files (default: {' '.join(TEXT)})")
+    add_text(one)
+    held_out = f"only this part of the texts, split by their names (default: all; of {corpora.STANDARD_LIBRARY} held_out)"
+    one.add_argument("--part", choices=corpora.SPLITS, help=held_out)
     one.add_argument("--documents", type=whole, default=16, help="how many texts to measure on, drawn by the seed (default: 16)")
     one.add_argument("--batch", type=whole, default=4, help="texts computed together (default: 4)")
     one.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: the GPU if there is one)")
@@ -72,15 +93,14 @@ def add_train(commands: Any) -> None:
     """The sub-command `train` with its arguments."""
     one = commands.add_parser(
         "train",
-        help="make the shipped tokenizer or the base model again",
-        description="Train what the laboratory ships, on the source of Python's standard library.",
+        help="train a model, a method or a tokenizer as a config says",
+        description="Train as a TOML config says: text, rows, model, method, positions, plan. base, clex and tokenizer are shipped.",
     )
-    one.add_argument("target", choices=("tokenizer", "base"), help="what to train")
-    one.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder to make")
-    one.add_argument("--steps", type=whole, default=2600, help="of the base: steps of 8 rows of 256 tokens (default: 2600)")
-    one.add_argument("--seed", type=seed, default=0, help="of weights and data (default: 0)")
-    one.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    one.add_argument("--records", type=Path, default=FOLDER, metavar="FOLDER", help="where the record goes (default: data/results)")
+    one.add_argument("config", metavar="CONFIG", help="a TOML file, or the name of a shipped one: base, clex, tokenizer")
+    one.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder to make; checkpoints stand in FOLDER.training")
+    one.add_argument("--seed", type=seed, default=0, help="of weights, data and everything drawn (default: 0)")
+    one.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where to train (default: cpu)")
+    one.add_argument("--records", type=Path, metavar="FOLDER", help="where the record of a model's training goes (default: --out)")
     one.add_argument("--resume", action="store_true", help="go on with an interrupted training of this --out")
     one.set_defaults(command=run_train)
 
@@ -89,6 +109,30 @@ def add_model(one: argparse.ArgumentParser) -> None:
     """`--model` and `--window`: what is extended."""
     one.add_argument("--model", required=True, metavar="PATH", help="a model's folder or its name on the hub")
     one.add_argument("--window", type=whole, metavar="N", help="tokens the model was trained at (default: its max_position_embeddings)")
+
+
+def add_text(one: argparse.ArgumentParser) -> None:
+    """`--text` with the options of its sources; `corpus_of` reads what they name."""
+    places = f"{corpora.STANDARD_LIBRARY}, a folder (searched with its sub-folders), a .jsonl file or {corpora.HUB}NAME"
+    one.add_argument("--text", required=True, metavar="WHERE", help=places)
+    endings = f"endings of a folder's text files (default: {' '.join(corpora.TEXT)})"
+    one.add_argument("--suffix", dest="suffixes", nargs="+", metavar=".EXT", help=endings)
+    one.add_argument("--field", metavar="NAME", help="field of a .jsonl file or a hub data set that holds the text (default: text)")
+    one.add_argument("--hub-config", metavar="NAME", help="configuration of a hub data set")
+    one.add_argument("--hub-split", metavar="NAME", help="split of a hub data set (default: train)")
+    one.add_argument("--hub-rows", type=whole, metavar="N", help="first rows of a hub data set; the rest is not downloaded (default: all)")
+
+
+def corpus_of(options: argparse.Namespace) -> corpora.Corpus:
+    """All documents that `--text` and its options name; ValueError says what is wrong with them."""
+    return corpora.load(
+        options.text,
+        suffixes=options.suffixes,
+        field=options.field,
+        config=options.hub_config,
+        split=options.hub_split,
+        limit=options.hub_rows,
+    )
 
 
 def add_option(one: argparse.ArgumentParser) -> None:
@@ -125,6 +169,30 @@ def factor(text: str) -> float:
 def factors(text: str) -> tuple[float, ...]:
     """Factors with commas between them."""
     return tuple(factor(part) for part in text.split(","))
+
+
+def minutes(text: str) -> float:
+    """A number of minutes above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} are no minutes; use a number above 0")
+    return value
+
+
+def study_options(options: argparse.Namespace) -> list[str]:
+    """The options of the study that were given."""
+    names = ("ladder", "rows", "seeds", "device", "out", "minutes", "workers")
+    return [f"--{name}" for name in names if getattr(options, name) is not None]
+
+
+def run_study(options: argparse.Namespace) -> int:
+    """`clexlab run study`, which loads torch only now."""
+    from clexlab.commands import study
+
+    return study.run(options)
 
 
 def run_evaluate(options: argparse.Namespace) -> int:

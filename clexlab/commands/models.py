@@ -3,6 +3,7 @@
 import json
 import re
 import textwrap
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,8 +125,8 @@ def checked_name(name: str) -> str:
     return scaling.by_name(name).name
 
 
-def build(model: nn.Module, name: str, given: dict[str, str], window: int) -> scaling.Path:
-    """The method on the model's geometry, with the options from the command line in the place of its published ones."""
+def build(model: nn.Module, name: str, given: Mapping[str, object], window: int) -> scaling.Path:
+    """The method on the model's geometry, with the options from the command line or a config in the place of its published ones."""
     path = hf.scaling_for(model, scaling.by_name(name), window=window)
     if not given:
         return path
@@ -134,7 +135,7 @@ def build(model: nn.Module, name: str, given: dict[str, str], window: int) -> sc
     for option in given:
         if option not in known:
             raise Usage(f"{name} has no option {option!r}; it has {', '.join(known) or 'none'}")
-    return spec.build(usual | {option: parsed(text) for option, text in given.items()})
+    return spec.build(usual | {option: parsed(value) if isinstance(value, str) else value for option, value in given.items()})
 
 
 def parsed(text: str) -> object:

@@ -62,10 +62,23 @@ def train(
     """
     if len(data) != plan.steps * plan.rows:
         raise ValueError(f"the data have {len(data)} rows; {plan.steps} steps of {plan.rows} need exactly {plan.steps * plan.rows}")
+    with _own_random_numbers():
+        return _train(model, data, plan, folder, objective, callbacks, resume)
+
+
+def _train(
+    model: nn.Module,
+    data: Rows,
+    plan: Plan,
+    folder: Path,
+    objective: Objective,
+    callbacks: Sequence[TrainerCallback],
+    resume: bool,
+) -> Trained:
     made = arguments(plan, folder, getattr(model.config, "use_cache", True))
     about = checkpoints.describe(model, data, plan, objective, made.world_size)
     place = _start(folder, about, resume, made.world_size, made.process_index == 0)
-    with _own_random_numbers(), sharing_draws(model, made.process_index, made.world_size):
+    with sharing_draws(model, made.process_index, made.world_size):
         trainer = PartTrainer(
             model=model, args=made, train_dataset=data, data_collator=collate, callbacks=_shown(callbacks), objective=objective
         )
@@ -86,6 +99,7 @@ def _start(folder: Path, about: dict[str, object], resume: bool, processes: int,
         if found is not None:
             raise ValueError(f"{folder} holds {found.name} of an earlier training; resume it, or train in another folder")
         if writes:
+            checkpoints.remove_broken(folder, processes)
             checkpoints.write_about(folder, about)
         return None
     if (folder / checkpoints.ABOUT).is_file() or found is not None:

@@ -1,7 +1,7 @@
 """How a training shows where it is: a bar on a terminal or in a notebook, lines in a file."""
 
-from transformers import TrainerCallback
 from tqdm.auto import tqdm
+from transformers import TrainerCallback
 
 
 class Display(TrainerCallback):

@@ -2,7 +2,6 @@
 
 import math
 import time
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +15,6 @@ from transformers import Trainer, TrainerCallback
 from clexlab import hf
 from clexlab.objectives import NextToken, Objective
 from clexlab.positions import Draw, Sampler
-from clexlab.rows import Rows
 from clexlab.training.plan import Plan
 
 # Parameters below this name belong to the path, not to the model.

@@ -1,0 +1,190 @@
+"""What a training starts from as a TOML file: text, rows, model, method, positions, plan, measurement.
+
+Everything in the file is checked when it is read: an unknown key is refused with the keys there are. Seed and device are no part of
+it, one recipe is run with many. `SHIPPED` names the recipes that come with clexlab; base.toml made the shipped base model.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+
+from clexlab import frequencies, positions
+from clexlab.training import Plan
+
+FOLDER = Path(__file__).parent / "configs"
+SHIPPED = tuple(sorted(place.stem for place in FOLDER.glob("*.toml")))
+DTYPES = ("float32", "bfloat16")
+PARTS = ("text", "passkey", "copy")
+FACTORS = {
+    "whole": positions.WholeFactors,
+    "uniform": positions.UniformFactors,
+    "log_uniform": positions.LogUniformFactors,
+    "fixed": positions.FixedFactor,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Text:
+    """A corpus by one word and the options of its kind, as `corpora.load` takes them."""
+
+    source: str
+    suffixes: list[str] | None = None
+    field: str | None = None
+    config: str | None = None
+    split: str | None = None
+    limit: int | None = None
+    shortest: int | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.source, str):
+            raise ValueError(f"text.source is {self.source!r}; it is a word in quotes")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """Rows of `length` tokens; `shares` of them are text, pass keys, spans to copy."""
+
+    length: int
+    shares: dict[str, float] = field(default_factory=lambda: {"text": 1.0})
+
+    def __post_init__(self) -> None:
+        if not frequencies.is_whole(self.length) or self.length < 2:
+            raise ValueError(f"rows.length is {self.length!r}; it must be a whole number of tokens, at least 2")
+        _known("rows.shares", self.shares, PARTS)
+        shares = list(self.shares.values())
+        if not all(frequencies.is_finite(share) and share >= 0 for share in shares) or abs(sum(shares) - 1) > 1e-9:
+            raise ValueError(f"rows.shares are {self.shares}; give numbers of 0 or more that add up to 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Positions:
+    """A sampler and a distribution of t by their names; t reaches `up_to` ("fixed": is `up_to`); `per_row`: every row has its own."""
+
+    name: str
+    factors: str
+    up_to: float
+    chunks: int | None = None
+    per_row: bool = False
+
+    def build(self, window: int) -> positions.Sampler:
+        """The sampler; ValueError lists the names there are."""
+        kinds = {kind.name: kind for kind in positions.SAMPLERS}
+        _known("positions.name", [self.name], kinds)
+        _known("positions.factors", [self.factors], FACTORS)
+        more = {} if self.chunks is None else {"chunks": self.chunks}
+        try:
+            sampler = kinds[self.name](window=window, factors=FACTORS[self.factors](self.up_to), **more)
+        except TypeError:
+            raise ValueError(f"positions: {self.name} has no chunks; skip_wise has") from None
+        return positions.PerRow(sampler) if self.per_row else sampler
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """After training: loss by length at `factors` windows on `texts` texts of the held-out part."""
+
+    texts: int
+    factors: list[float]
+
+    def __post_init__(self) -> None:
+        if not frequencies.is_whole(self.texts) or self.texts < 1:
+            raise ValueError(f"measure.texts is {self.texts!r}; it must be a whole number of at least 1")
+        if not isinstance(self.factors, list) or not self.factors or not all(frequencies.is_finite(t) and t >= 1 for t in self.factors):
+            raise ValueError(f"measure.factors is {self.factors!r}; give a list of lengths in windows, each at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """A model's training. `model` is "fresh" (the base's shape, weights drawn with the seed), "base" (the shipped one) or a place.
+
+    `method` has a name and options; without it the model keeps what it was saved with, or stays plain. `plan` lacks seed and device.
+    """
+
+    name: str
+    model: str
+    text: Text
+    rows: Rows
+    plan: dict
+    dtype: str = "float32"
+    method: dict | None = None
+    positions: Positions | None = None
+    measure: Measure | None = None
+
+    def planned(self, seed: int, device: str) -> Plan:
+        """The plan of one run."""
+        return Plan(**self.plan, seed=seed, device=device)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tokenizer:
+    """A tokenizer's training: `size` entries."""
+
+    name: str
+    text: Text
+    size: int
+
+
+def read(where: str | Path) -> Training | Tokenizer:
+    """The recipe in a TOML file, or a shipped one by its name. ValueError for what is no recipe, and says what would be one."""
+    place = FOLDER / f"{where}.toml" if str(where) in SHIPPED else Path(where)
+    try:
+        tables = tomllib.loads(place.read_text(encoding="utf-8"))
+    except OSError:
+        raise ValueError(f"{where} is no config that can be read; give a TOML file, or one of {', '.join(SHIPPED)}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{where} is no TOML: {error}") from None
+    try:
+        return _tokenizer(place.stem, tables) if "tokenizer" in tables else _training(place.stem, tables)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+
+
+def _tokenizer(name: str, tables: dict) -> Tokenizer:
+    _known("this config", tables, ("text", "tokenizer"))
+    _known("tokenizer", tables["tokenizer"], ("size",))
+    return Tokenizer(name=name, text=_table("text", Text, tables), size=tables["tokenizer"].get("size", 4096))
+
+
+def _training(name: str, tables: dict) -> Training:
+    _known("this config", tables, [one.name for one in fields(Training) if one.name != "name"])
+    plan, dtype, method = tables.get("plan", {}), tables.get("dtype", "float32"), tables.get("method")
+    _known("plan", plan, [one.name for one in fields(Plan) if one.name not in ("seed", "device")])
+    _known("dtype", [dtype], DTYPES)
+    if "steps" not in plan:
+        raise ValueError("plan has no steps; say how many")
+    if not isinstance(tables.get("model"), str):
+        raise ValueError('model is missing; it is "fresh", "base", or the place of a model')
+    if method is not None and not (isinstance(method, dict) and isinstance(method.get("name"), str)):
+        raise ValueError("method has no name; name a scaling, for example clex")
+    found = Training(
+        name=name,
+        model=tables["model"],
+        dtype=dtype,
+        text=_table("text", Text, tables),
+        rows=_table("rows", Rows, tables),
+        plan=plan,
+        method=method,
+        positions=_table("positions", Positions, tables) if "positions" in tables else None,
+        measure=_table("measure", Measure, tables) if "measure" in tables else None,
+    )
+    found.planned(seed=0, device="cpu")
+    return found
+
+
+def _table(name: str, kind: type, tables: dict):
+    """One table of the file as the object it describes; unknown and missing keys are refused."""
+    given = tables.get(name, {})
+    _known(name, given, [one.name for one in fields(kind)])
+    missing = [one.name for one in fields(kind) if one.default is MISSING and one.default_factory is MISSING and one.name not in given]
+    if missing:
+        raise ValueError(f"{name} has no {', '.join(missing)}")
+    return kind(**given)
+
+
+def _known(name: str, given: object, allowed: Mapping | list | tuple) -> None:
+    if not isinstance(given, (dict, list)):
+        raise ValueError(f"{name} is {given!r}; it is a table, [{name}]")
+    strange = [str(key) for key in given if key not in allowed]
+    if strange:
+        raise ValueError(f"{name} has {', '.join(strange)}; there are {', '.join(allowed)}")
