@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from clexlab import __version__
-from clexlab.commands.arguments import add_evaluate, add_export, add_train
+from clexlab.commands.arguments import add_evaluate, add_export, add_run, add_train, run_study, study_options
 from clexlab.commands.usage import Failed, Parser, Usage
-from clexlab.profiles import PROFILES
 
 ROOT = Path(__file__).resolve().parent.parent
 PROMPT_ANSWERS = "--ServerApp.kernel_websocket_connection_class=clexlab.prompt_server.PromptConnection"
@@ -51,11 +50,7 @@ def parser() -> Parser:
     one.add_argument("--port", type=port, help="listen there or fail (default: the first free one from 8888)")
     one.set_defaults(command=lab)
 
-    one = commands.add_parser("run", help="execute lessons headless, a progress line each")
-    one.add_argument("lessons", nargs="+", metavar="NN", help="numbers or names of lessons, or: all")
-    one.add_argument("--profile", choices=PROFILES, help="how much to compute (default: CLEXLAB_PROFILE, or cpu)")
-    one.set_defaults(command=run)
-
+    add_run(commands, run)
     add_evaluate(commands)
     add_export(commands)
     add_train(commands)
@@ -105,7 +100,11 @@ def lab_command(*, browser: bool, port: int | None, as_root: bool) -> list[str]:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Execute the named lessons; each prints a line with its seconds, a failed one its cell and error."""
+    """Execute the named lessons; each prints a line with its seconds, a failed one its cell and error. The word "study" runs that."""
+    if options.lessons == ["study"]:
+        return run_study(options)
+    if given := study_options(options):
+        raise Usage(f"{', '.join(given)} belong to the study; clexlab run study takes them, lessons have --profile alone")
     need("nbclient")
     from clexlab import notebooks, profiles
 

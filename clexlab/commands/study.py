@@ -4,8 +4,8 @@ import argparse
 import os
 import subprocess
 import sys
-import warnings
 from functools import partial
+from pathlib import Path
 
 from clexlab import profiles, results, study
 from clexlab.commands.usage import check_writable, failing, quiet, refusing
@@ -25,13 +25,14 @@ def run(options: argparse.Namespace) -> int:
         rows = tuple(study.by_name(name, rows) for name in options.rows) if options.rows else rows
         seeds = tuple(options.seeds or profile.seeds)
         study.check(profile, rows, seeds, options.device or "cpu", options.minutes or MINUTES)
-    if (options.workers or 1) > 1:
-        return several(options)
+    if options.workers is not None and options.workers > 1:
+        status = several(options, options.workers)
+        tell(experiment, out, profile)
+        return status
     with refusing():
         given = study.shipped()
         given.model()
-    with failing(), quiet(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with failing(), quiet():
         outcome = study.run(
             profile,
             rows=rows,
@@ -43,18 +44,23 @@ def run(options: argparse.Namespace) -> int:
             given=given,
             report=partial(print, flush=True),
         )
-    names = {*outcome.done, *outcome.had}
-    records = [record for record in results.read_all(experiment, out) if record.run in names]
-    if records:
-        print(study.table(records))
+    if options.workers is None:
+        tell(experiment, out, profile)
     return 1 if outcome.failed else 0
 
 
-def several(options: argparse.Namespace) -> int:
+def tell(experiment: str, out: Path, profile: study.Profile) -> None:
+    """The table of all records there are, of this profile."""
+    records = [record for record in results.read_all(experiment, out) if record.config.get("profile") == profile.name]
+    if records:
+        print(study.table(records))
+
+
+def several(options: argparse.Namespace, workers: int) -> int:
     """The same command in several processes of one thread each; they share the work by locks, and a stop reaches all of them."""
-    command = [sys.executable, "-m", "clexlab.cli", *sys.argv[1:], "--workers", "1"]
-    quietly = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-    processes = [subprocess.Popen(command, env=quietly) for _ in range(options.workers)]
+    command = [sys.executable, "-m", "clexlab.cli", "run", "study", *again(options), "--workers", "1"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    processes = [subprocess.Popen(command, env=environment) for _ in range(workers)]
     try:
         statuses = [process.wait() for process in processes]
     except BaseException:
@@ -62,3 +68,13 @@ def several(options: argparse.Namespace) -> int:
             process.terminate()
         raise
     return max(abs(status) for status in statuses)
+
+
+def again(options: argparse.Namespace) -> list[str]:
+    """The options that were given, as words of a command line."""
+    words = ["--ladder"] if options.ladder else []
+    for name in ("profile", "rows", "seeds", "device", "out", "minutes"):
+        value = getattr(options, name)
+        if value is not None:
+            words += [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
+    return words

@@ -150,7 +150,7 @@ LADDER = (
     Row(
         name="11-path-only",
         title="11 model frozen, field and temperature trained",
-        about="the base model's weights stay; its path alone is trained",
+        about="the base model's weights stay; its path alone is trained, at 3e-3: nothing has to follow it",
         tuning=replace(OURS, name="path-only", path=WITH_TEMPERATURE, learns=path_only),
         control="11-control",
         against="09-temperature",
