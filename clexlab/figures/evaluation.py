@@ -31,7 +31,7 @@ def loss_by_length(curves: Mapping[str, Curve], title: str = "") -> go.Figure:
     _check(runs)
     window = next(iter(runs.values()))[0].window
     figure = style.figure(title or f"Loss of the last {window // 4:,} tokens, the same at every length", height=400)
-    looks = _looks(runs)
+    looks = looks_of(runs)
     for name, several in runs.items():
         lengths, values = _values(several)
         _draw(figure, looks[name], name, lengths, values, _bars(several))
@@ -45,7 +45,7 @@ def loss_by_length(curves: Mapping[str, Curve], title: str = "") -> go.Figure:
     return figure
 
 
-def _looks(names: Iterable[str]) -> dict[str, dict]:
+def looks_of(names: Iterable[str]) -> dict[str, dict]:
     """Colour and dash by name: a method keeps its own whatever stands beside it, and nothing takes the untouched model's."""
     looks, taken = {}, set()
     for name in names:

@@ -1,20 +1,31 @@
 """Explorers: one class each, one line in a lesson. Every number they draw is the package's own.
 
 Frequencies and rotations are computed in the page (no kernel round trip); the other explorers compute in the kernel and
-draw on a `LiveChart`. `WIDGETS` lists all of them.
+draw on a `LiveChart`. `WIDGETS` lists those that open without being told what to show.
 """
 
 from clexlab.widgets.bound_explorer import BoundExplorer
 from clexlab.widgets.cache_explorer import CacheExplorer
 from clexlab.widgets.dynamics_explorer import DynamicsExplorer
 from clexlab.widgets.frequency import FrequencyExplorer
+from clexlab.widgets.length_explorer import LengthExplorer
 from clexlab.widgets.live_chart import LiveChart
 from clexlab.widgets.model_explorer import ModelExplorer
 from clexlab.widgets.rotation import RotationExplorer
 from clexlab.widgets.safely import ErrorNotice, safely
 from clexlab.widgets.scaling_calculator import ScalingCalculator
+from clexlab.widgets.training_monitor import Run, TrainingMonitor
 
-WIDGETS = (FrequencyExplorer, RotationExplorer, BoundExplorer, ScalingCalculator, DynamicsExplorer, CacheExplorer, ModelExplorer)
+WIDGETS = (
+    FrequencyExplorer,
+    RotationExplorer,
+    BoundExplorer,
+    ScalingCalculator,
+    DynamicsExplorer,
+    CacheExplorer,
+    ModelExplorer,
+    LengthExplorer,
+)
 
 __all__ = [
     "WIDGETS",
@@ -23,9 +34,12 @@ __all__ = [
     "DynamicsExplorer",
     "ErrorNotice",
     "FrequencyExplorer",
+    "LengthExplorer",
     "LiveChart",
     "ModelExplorer",
     "RotationExplorer",
+    "Run",
     "ScalingCalculator",
+    "TrainingMonitor",
     "safely",
 ]

@@ -81,6 +81,16 @@ class Explorer(ipywidgets.VBox):
         with self.chart.hold_sync():
             safely(callback, self.notice)()
 
+    def press(self, action: Callable[[], None]) -> None:
+        """Do what a button starts in a thread; a refusal is shown.
+
+        Not `safely`: that empties the notice after a call that works, and the thread may have told its error by then.
+        """
+        try:
+            action()
+        except ValueError as error:
+            self.notice.show(error)
+
     def later(self, callback: Callable[[], None]) -> None:
         """Do slow work once the hand rests, so that a drag stays fluent; a newer call replaces an older one.
 

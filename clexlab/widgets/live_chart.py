@@ -44,9 +44,9 @@ class Panel:
 class Curve:
     """How one curve looks. A NaN lifts the pen, so a curve may be many lines.
 
-    `width` 0 draws no line, `marker` 0 no signs (both in pixels); a `sign` is a "diamond" or a "cross". `legend` names the curve
-    below the panels, `told` in the read-out beside the pointer, for curves that have one value at every x. A `passing` curve is
-    named only while it has points.
+    `width` 0 draws no line, `marker` 0 no signs (both in pixels); a `sign` is a "diamond" or a "cross"; `fill` fills what the line
+    encloses. `legend` names the curve below the panels, `told` in the read-out beside the pointer, for curves that have one value
+    at every x. A `passing` curve is named only while it has points.
     """
 
     panel: int
@@ -57,6 +57,7 @@ class Curve:
     marker: float = 0
     sign: str = "diamond"
     opacity: float = 1
+    fill: bool = False
     legend: bool = True
     told: bool = True
     passing: bool = False
@@ -64,7 +65,11 @@ class Curve:
 
 def look(index: int, width: float = 2) -> dict[str, object]:
     """Colour, dash and width of the index-th curve of a panel, as in the lessons' figures."""
-    line = style.line(index, width)
+    return as_look(style.line(index, width))
+
+
+def as_look(line: Mapping[str, object]) -> dict[str, object]:
+    """A line of a figure as the look of a curve."""
     return dict(colour=line["color"], dash=line["dash"], width=line["width"])
 
 
@@ -114,6 +119,10 @@ class LiveChart(anywidget.AnyWidget):
                 drawn.x, drawn.y = (np.asarray(column, dtype="<f4") for column in (x, y))
                 self.set_trait(f"x{index}", drawn.x.tobytes())
                 self.set_trait(f"y{index}", drawn.y.tobytes())
+
+    def relabel(self, index: int, panel: Panel) -> None:
+        """Another title and other axes for one panel; its curves stay."""
+        self.panels = [asdict(panel) if place == index else one for place, one in enumerate(self.panels)]
 
     def rename(self, names: Mapping[int, str]) -> None:
         """New names for some curves, in the legend and in the read-out."""

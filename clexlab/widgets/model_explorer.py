@@ -7,12 +7,12 @@ from pathlib import Path
 
 import ipywidgets
 import numpy as np
-import traitlets
 
 from clexlab import scaling
 from clexlab.figures import style
+from clexlab.widgets.checks import Checks
 from clexlab.widgets.explorer import LABEL, WIDE, Explorer, control, describe, steps_slider, whole_slider
-from clexlab.widgets.live_chart import Axis, Curve, LiveChart, Panel, look
+from clexlab.widgets.live_chart import Axis, Curve, LiveChart, Panel, as_look, look
 
 # The untouched model is always measured; CLEX needs training first.
 METHODS = tuple(kind for kind in scaling.SCALINGS if kind not in (scaling.Identity, scaling.CLEX))
@@ -45,39 +45,6 @@ class Request:
         return tuple(factor for factor in FACTORS if factor <= self.largest)
 
 
-class MethodChoice(ipywidgets.VBox):
-    """A check box for every method; `value` holds the names of the checked ones, in the order of `scaling.SCALINGS`."""
-
-    value = traitlets.Tuple()
-    description = "methods"
-
-    def __init__(self, value: Sequence[str]) -> None:
-        box = dict(indent=False, layout=dict(width="auto", margin="0"))
-        self.boxes = {name: ipywidgets.Checkbox(description=title, **box) for name, title in TITLES.items()}
-        self.boxes["longrope"].tooltip = "the guess LongRoPE's search starts from, not the result of a search"
-        caption = ipywidgets.HTML(f"<span>{self.description}, beside the untouched model</span>")
-        grid = ipywidgets.GridBox([*self.boxes.values()], layout=dict(grid_template_columns="1fr 1fr", grid_gap="0 8px"))
-        super().__init__([caption, grid])
-        for one in self.boxes.values():
-            one.observe(self._gather, "value")
-        self.value = value
-
-    @traitlets.validate("value")
-    def _known(self, proposal: dict) -> tuple[str, ...]:
-        unknown = [name for name in proposal["value"] if name not in self.boxes]
-        if unknown:
-            raise ValueError(f"methods has {unknown[0]!r}; choose from {', '.join(map(repr, self.boxes))}")
-        return tuple(name for name in self.boxes if name in proposal["value"])
-
-    @traitlets.observe("value")
-    def _show(self, change: dict) -> None:
-        for name, one in self.boxes.items():
-            one.value = name in change["new"]
-
-    def _gather(self, change: dict) -> None:
-        self.value = tuple(name for name, one in self.boxes.items() if one.value)
-
-
 class ModelExplorer(Explorer):
     """Your model, your texts: loss of the same tokens after 1, 2, 4 … windows of context, for each method and the untouched model.
 
@@ -105,17 +72,18 @@ class ModelExplorer(Explorer):
             "model": _entry("model", model, "empty: the pocket model", "a folder, or a name on the hub"),
             "text": _entry("text", text, "empty: standard library", "a folder of text files; empty: the standard library"),
             "window": _entry("window", window, "empty: the config's", "trained length in tokens, where the config claims another"),
-            "methods": MethodChoice(methods),
+            "methods": Checks("methods", TITLES, methods, "methods, beside the untouched model", columns=2),
             "largest": steps_slider("largest factor", list(FACTORS), largest),
             "documents": whole_slider("documents", 1, 32, documents),
         }
+        controls["methods"].boxes["longrope"].tooltip = "the guess LongRoPE's search starts from, not the result of a search"
         super().__init__("Your model by length", controls, _chart())
         self._start = ipywidgets.Button(description="measure", button_style="primary", icon="play", layout=dict(width="auto"))
         self._end = ipywidgets.Button(description="stop", icon="stop", disabled=True, layout=dict(width="auto"))
         self._progress = ipywidgets.IntProgress(0, 0, 1, description="ready", style=LABEL, layout=WIDE)
         buttons = ipywidgets.GridBox([self._start, self._end], layout=dict(grid_template_columns="2fr 1fr", grid_gap="8px"))
         self.panel.children = (*self.panel.children[:-1], buttons, self._progress, self.notice)
-        self._start.on_click(lambda button: self._press())
+        self._start.on_click(lambda button: self.press(self.measure))
         self._end.on_click(lambda button: self.stop())
         self._thread: threading.Thread | None = None
         self.measuring = False
@@ -123,13 +91,6 @@ class ModelExplorer(Explorer):
         self.curves: dict[str, object] = {}
         self.chart.draw(_axis(*EMPTY))
         self.say("Press <b>measure</b>: the untouched model and every chosen method read the same texts, first short, then longer.")
-
-    def _press(self) -> None:
-        # Not `safely`: it empties the notice after a call that works, and the thread may have told its error by then.
-        try:
-            self.measure()
-        except ValueError as error:
-            self.notice.show(error)
 
     def measure(self) -> None:
         """Start measuring what the controls say; returns at once. ValueError while a measurement is under way."""
@@ -263,11 +224,6 @@ def _entry(name: str, value: str | int | Path, placeholder: str, tooltip: str) -
     return ipywidgets.Text(str(value), description=name, placeholder=placeholder, tooltip=tooltip, style=LABEL, layout=WIDE)
 
 
-def _method_look(index: int) -> dict[str, object]:
-    line = style.method_line(index)
-    return dict(colour=line["color"], dash=line["dash"], width=line["width"])
-
-
 def _chart() -> LiveChart:
     panel = Panel("Loss of the last quarter of a window", Axis("length", "tokens", scale="log2"), Axis("loss", "nats per token"))
     point = dict(marker=9, passing=True)
@@ -275,6 +231,6 @@ def _chart() -> LiveChart:
         Curve(0, "window", dash="dash", width=1, told=False, passing=True),
         Curve(0, "lengths to come", width=0, legend=False, told=False),
         Curve(0, "untouched", **look(0, 3), **point),
-        *(Curve(0, title, **_method_look(number), **point) for number, title in enumerate(TITLES.values())),
+        *(Curve(0, title, **as_look(style.method_line(number)), **point) for number, title in enumerate(TITLES.values())),
     )
     return LiveChart([panel], curves, height=380)

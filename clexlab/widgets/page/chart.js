@@ -70,6 +70,7 @@ class ChartView extends Sheet {
   }
 
   draw() {
+    this.specs = this.model.get("panels");
     const names = this.model.get("names");
     const lines = this.curves.map((curve, i) => ({ ...curve, name: names[i], xs: this.column(`x${i}`), ys: this.column(`y${i}`) }));
     const finding = this.model.get("finding");
@@ -88,7 +89,8 @@ class ChartView extends Sheet {
     // Without a single point the numbers of the axes would be made up.
     const [low, high] = reach(lines.map((line) => line.ys), 0);
     plot.show({ ...axes, lines, empty: !(low <= high), cursor: this.pointer?.panel === panel ? this.cursor(plot, panel) : null });
-    const told = lines.filter((line) => line.told).map((line) => line.name);
+    plot.entitle(title);
+    const told = lines.filter((line) => line.told && (line.xs.length || !line.passing)).map((line) => line.name);
     plot.describe(`${title}: ${label(y)} against ${label(x)} for ${told.join(", ")}. ${this.finding.textContent} Arrow keys move along ${x.title}.`);
   }
 
@@ -128,7 +130,7 @@ class ChartView extends Sheet {
   }
 
   leading(panel) {
-    return this.lines[panel].filter((line) => line.told).reduce((best, line) => (line.xs.length > best.xs.length ? line : best));
+    return this.lines[panel].filter((line) => line.told).reduce((best, line) => (line.xs.length > best.xs.length ? line : best), { xs: [] });
   }
 
   nearest(panel, x) {

@@ -156,10 +156,10 @@ class Plot extends Surface {
   }
 
   // The pen lifts where a number has no place on the axis: NaN between the lines of one curve, 0 on a logarithmic axis.
-  drawLine(context, { xs, ys, colour, dash, width = 2, opacity = 1, marker = 0, sign = "diamond" }) {
+  drawLine(context, { xs, ys, colour, dash, width = 2, opacity = 1, marker = 0, sign = "diamond", fill = false }) {
     context.strokeStyle = context.fillStyle = colour ?? this.colours.text;
     context.globalAlpha = opacity;
-    if (width) {
+    if (width || fill) {
       context.lineWidth = width;
       context.setLineDash(DASHES[dash] ?? []);
       context.beginPath();
@@ -171,7 +171,8 @@ class Plot extends Surface {
         if (placed) down ? context.lineTo(x, y) : context.moveTo(x, y);
         down = placed;
       }
-      context.stroke();
+      if (fill) context.fill();
+      if (width) context.stroke();
       context.setLineDash([]);
     }
     if (marker) for (let i = 0; i < xs.length; i++) this[sign](context, this.x.pixel(xs[i]), this.y.pixel(ys[i]), marker / 2);

@@ -19,9 +19,13 @@ class Surface {
   constructor(host, title, height) {
     this.height = height;
     this.figure = append(host, "figure", "clexlab-panel");
-    append(this.figure, "figcaption", "", title);
+    this.title = append(this.figure, "figcaption", "", title);
     this.canvas = append(this.figure, "canvas");
     this.canvas.setAttribute("role", "img");
+  }
+
+  entitle(text) {
+    if (this.title.textContent !== text) this.title.textContent = text;
   }
 
   describe(text) {
