@@ -98,7 +98,8 @@ LADDER = (
         tuning=OURS,
         control="05-yarn",
         against="05-yarn",
-        prediction="No gain, and a loss of some hundredths at 8× and 16×, as in the first look: the field moves faster than the model follows.",
+        prediction="No gain, and a loss of some hundredths at 8× and 16×, as in the first look: the field moves faster than the model"
+        " follows.",
     ),
     Row(
         name="07-pair-field",
@@ -136,8 +137,8 @@ LADDER = (
         tuning=replace(OURS, name="each-row", path=PAIRS, positions=each_row, path_rate=SMALL_RATE),
         control="10-control",
         against="08-small-rate",
-        prediction="Smaller spread over seeds and a gain of about a hundredth at all lengths: 16 factors a step make a calmer gradient. Most of"
-        " the gain is in the control too.",
+        prediction="Smaller spread over seeds and a gain of about a hundredth at all lengths: 16 factors a step make a calmer gradient."
+        " Most of the gain is in the control too.",
     ),
     Row(
         name="10-control",
@@ -154,8 +155,8 @@ LADDER = (
         tuning=replace(OURS, name="path-only", path=WITH_TEMPERATURE, learns=path_only),
         control="11-control",
         against="09-temperature",
-        prediction="A gain over YaRN without tuning beyond 4×, worse than every tuned rung: a few thousand numbers move where attention looks,"
-        " not what the model does with it. Nothing is lost at 1×, where the path is fixed.",
+        prediction="A gain over YaRN without tuning beyond 4×, worse than every tuned rung: a few dozen numbers move where attention"
+        " looks, not what the model does with it. Nothing is lost at 1×, where the path is fixed.",
     ),
     Row(
         name="11-control",

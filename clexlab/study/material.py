@@ -1,5 +1,6 @@
 """What every run of a study starts from: one base model, one tokenizer, documents to train on and others to measure on."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,12 @@ class Material:
     def model(self) -> LlamaForCausalLM:
         """The untouched base model, its own copy each time."""
         return base.load(self.folder)[0]
+
+    @property
+    def weights(self) -> str:
+        """What the base model's weights are known by: a model that is trained anew has others."""
+        files = sorted(self.folder.glob("*.safetensors"))
+        return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
 
     def rows(self, seed: int, count: int, span: int = 1) -> rows.Rows:
         """Training rows of `span` windows, the same ones in the same order for every method of a seed."""

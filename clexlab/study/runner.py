@@ -123,7 +123,7 @@ class Call:
         self.place, self.todo, self.out, self.experiment = place, todo, out, experiment
         self.outcome, self.report = outcome, report
         self.began, self.allowed = time.monotonic(), 60 * minutes
-        # Seconds of the last step of each kind: windows in a row of training, 0 for a measurement.
+        # Seconds of the longest step of each kind: windows in a row of training, 0 for a measurement.
         self.took: dict[int, float] = {}
 
     def open(self) -> list[Job]:
@@ -157,12 +157,13 @@ class Call:
         except (ValueError, RuntimeError) as error:
             self.fail(job, kind, error)
             said = f"FAILED: {' '.join(str(error).split())}"
-        self.took[kind] = time.monotonic() - began
-        self.report(f"{job.run:<36} {said}  {self.took[kind]:.1f} s")
+        seconds = time.monotonic() - began
+        self.took[kind] = max(seconds, self.took.get(kind, 0.0))
+        self.report(f"{job.run:<36} {said}  {seconds:.1f} s")
         return True
 
     def expected(self, kind: int) -> float:
-        """Seconds a step will take: as long as the last one of its kind, else what the profile guesses."""
+        """Seconds a step will take: as long as the longest one of its kind so far, else what the profile guesses."""
         if kind in self.took or not kind:
             return self.took.get(kind, self.place.profile.measuring_seconds)
         short = self.took.get(1, self.place.profile.training_seconds)

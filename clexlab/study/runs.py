@@ -120,7 +120,11 @@ def _asked(place: Place, tuning: Tuning, seed: int) -> dict:
     """Everything a trained model depends on, as JSON gives it back."""
     path = None if tuning.path is None else hf.spec.describe(tuning.path(hf.geometry(place.material.model()), seed))
     asked = {**tuning.describe(place.material.window), "path": path, "plan": asdict(_plan(place, tuning, seed))}
-    return json.loads(json.dumps(asked | {"documents": place.material.fingerprint}))
+    return json.loads(json.dumps(asked | _origin(place)))
+
+
+def _origin(place: Place) -> dict:
+    return {"weights": place.material.weights, "documents": place.material.fingerprint}
 
 
 def _config(place: Place, row: Row, seed: int) -> dict:
@@ -129,7 +133,7 @@ def _config(place: Place, row: Row, seed: int) -> dict:
     config = {"row": row.name, "title": row.title, "about": row.about, "prediction": row.prediction, "control": row.control}
     config |= {"against": row.against, "profile": profile.name, "model": place.material.folder.name}
     config |= {"texts": profile.texts, "trials": profile.trials, "depths": list(profile.depths)}
-    config |= {"fingerprint": place.material.fingerprint, "tuning": None}
+    config |= {**_origin(place), "tuning": None}
     return config if row.tuning is None else config | {"tuning": _asked(place, row.tuning, seed)}
 
 

@@ -22,13 +22,13 @@ class Profile:
     texts: int = 24
     trials: int = 8
     depths: tuple[float, ...] = (0.1, 0.5, 0.9)
-    recall_factors: tuple[float, ...] = (1.0, 4.0, 8.0, 16.0)
+    recall_factors: tuple[float, ...] = (1.0, 8.0)
     seeds: tuple[int, ...] = (1, 2, 3)
     batch: int = 4
     log_every: int = 4
     save_every: int = 16
     training_seconds: float = 100.0
-    measuring_seconds: float = 60.0
+    measuring_seconds: float = 40.0
     note: str = ""
 
     def plan(self, seed: int, device: str, *, span: int, path_rate: float) -> training.Plan:
