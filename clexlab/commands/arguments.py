@@ -41,7 +41,7 @@ def add_run(commands: Any, command: Any) -> None:
     one.add_argument("lessons", nargs="+", metavar="NN", help="numbers or names of lessons, or: all, or: study")
     one.add_argument("--profile", choices=PROFILES, help="how much to compute (default: CLEXLAB_PROFILE, or cpu)")
     study = one.add_argument_group("study", "clexlab run study; it goes on where the last call stopped")
-    study.add_argument("--ladder", action="store_true", default=None, help="from the official CLEX to ours, in the place of the table of methods")
+    study.add_argument("--ladder", action="store_true", default=None, help="from the official CLEX to ours, one change a rung")
     study.add_argument("--rows", nargs="+", metavar="NAME", help="these rows only (default: all)")
     study.add_argument("--seeds", nargs="+", type=seed, metavar="N", help="these seeds (default: the profile's)")
     study.add_argument("--device", choices=("cpu", "cuda"), help="where to train and measure (default: cpu)")
