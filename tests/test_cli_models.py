@@ -269,6 +269,17 @@ def test_export_that_fails_midway_leaves_nothing(shelf, tmp_path, capfd, monkeyp
     assert "No space left" in capfd.readouterr().err and tree(tmp_path) == []
 
 
+def test_the_same_texts_as_json_lines_give_the_same_table(shelf, tmp_path, capfd):
+    (tmp_path / "texts.jsonl").write_text("".join(json.dumps({"body": TEXTS[name]}) + "\n" for name in sorted(TEXTS)))
+    tables = []
+    for arguments in ([shelf / "texts"], [tmp_path / "texts.jsonl", "--field", "body", "--out", tmp_path]):
+        assert status(["evaluate", "--model", shelf / "llama", "--factors", "2", "--text", *arguments]) == 0
+        tables.append(cells(capfd.readouterr().out))
+    assert tables[0] == tables[1]
+    (record,) = results.read_all("evaluate", tmp_path)
+    assert (record.config["text"], record.config["part"]) == ("texts.jsonl", None)
+
+
 # ------------------------------------------------------------------------------------------------ bad input
 
 EVALUATE = {"--model": "llama", "--text": "texts"}
@@ -293,7 +304,10 @@ BAD = [
     ("evaluate", {"--model": None}, "--model"),
     # What is no text.
     ("evaluate", {"--text": "nowhere"}, "nowhere is missing"),
-    ("evaluate", {"--text": "words.txt"}, "not a folder"),
+    ("evaluate", {"--text": "words.txt"}, "words.txt is no text of a known kind; give standard-library, a folder"),
+    ("evaluate", {"--field": "body"}, "a folder, which has no field; it takes suffixes, shortest"),
+    ("evaluate", {"--part": "test"}, "--part: invalid choice"),
+    ("evaluate", {"--hub-rows": "0"}, "--hub-rows: '0' is not a whole number"),
     ("evaluate", {"--text": "llama"}, "no document"),
     ("evaluate", {"--text": "texts", "--factors": "64"}, "the longest of 4 has 500 tokens, window · largest factor + 1 = 1025 are needed"),
     ("evaluate", {"--suffix": "txt"}, "suffixes"),

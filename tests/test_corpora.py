@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clexlab import corpora
+from clexlab import cli, corpora
+from clexlab.commands import arguments, evaluate
 
 
 @pytest.fixture
@@ -447,6 +448,34 @@ def test_an_option_or_a_place_that_a_source_does_not_have_is_refused(texts, line
     monkeypatch.chdir(texts)
     with pytest.raises(ValueError, match=words):
         corpora.load(where, **options)
+
+
+def evaluated(*words):
+    """The options of `clexlab evaluate` on a text."""
+    return cli.parser().parse_args(["evaluate", "--model", "m", "--text", *map(str, words)])
+
+
+def test_a_command_line_names_every_source_with_its_options(texts, lines, data_set):
+    def read(*words):
+        return arguments.corpus_of(evaluated(*words))
+
+    assert read(texts, "--suffix", ".txt", ".md") == corpora.folder(texts, (".txt", ".md"))
+    assert read(lines, "--field", "body") == corpora.jsonl(lines, "body")
+    assert read(f"hub:{data_set}", "--hub-split", "test", "--hub-rows", "2") == corpora.hub(str(data_set), split="test", limit=2)
+    with pytest.raises(ValueError, match="german"):
+        read(f"hub:{data_set}", "--hub-config", "german")
+
+
+def test_evaluate_measures_the_library_on_its_held_out_part_and_other_texts_whole():
+    assert evaluate.part_of(evaluated("standard-library")) == "held_out"
+    assert evaluate.part_of(evaluated("standard-library", "--part", "train")) == "train"
+    assert evaluate.part_of(evaluated("texts")) is None
+    assert evaluate.part_of(evaluated("texts", "--part", "held_out")) == "held_out"
+
+
+def test_a_record_names_the_text_without_a_path_of_this_machine(data_set):
+    assert [evaluate.text_name(f"{kind}{data_set}") for kind in ("", "hub:")] == ["set", "hub:set"]
+    assert evaluate.text_name("hub:owner/name") == "hub:owner/name" and evaluate.text_name("standard-library") == "standard-library"
 
 
 def test_corpora_are_read_without_torch_and_without_datasets():

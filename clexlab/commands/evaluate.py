@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from clexlab import corpora, evaluation, hf, results, scaling
+from clexlab.commands.arguments import corpus_of
 from clexlab.commands.models import UNTRAINED, build, checked_name, device_for, open_model, open_tokenizer, window_for
 from clexlab.commands.usage import Usage, check_writable, failing, quiet, refusing
 
@@ -60,7 +61,8 @@ def plan(options: argparse.Namespace) -> Plan:
     """Read texts and model and check that everything fits; ValueError or Usage says what does not."""
     wanted = [(checked_name(name), given) for name, given in options.methods]
     device = device_for(options.device)
-    corpus = corpora.folder(options.text, options.suffixes or corpora.TEXT)
+    part = part_of(options)
+    corpus = corpus_of(options) if part is None else corpora.split(corpus_of(options), part)
     model, saved = open_model(options.model, options.dtype)
     window = window_for(model, saved, options.window)
     factors = tuple(sorted({1.0, *options.factors}))
@@ -78,6 +80,11 @@ def plan(options: argparse.Namespace) -> Plan:
     generator = torch.Generator().manual_seed(options.seed)
     sample = evaluation.sample(corpus.documents, tokenizer, longest, options.documents, generator)
     return Plan(model, ways, window, factors, sample, corpus, evaluation.start_token(tokenizer), device)
+
+
+def part_of(options: argparse.Namespace) -> str | None:
+    """The part of the texts to measure on, None for all: of the library what the shipped models were not trained on."""
+    return options.part or ("held_out" if options.text == corpora.STANDARD_LIBRARY else None)
 
 
 def named(paths: Sequence[scaling.Path]) -> dict[str, scaling.Path]:
@@ -114,12 +121,19 @@ def short_name(place: str) -> str:
     return Path(place).resolve().name if Path(place).exists() else place
 
 
+def text_name(where: str) -> str:
+    """The same for what `--text` names: a data set's folder is a path of this machine, too."""
+    kind = corpora.HUB if where.startswith(corpora.HUB) else ""
+    return kind + short_name(where.removeprefix(kind))
+
+
 def keep(options: argparse.Namespace, made: Plan, measurement: evaluation.Measurement, file: Path) -> None:
     """Write one record."""
     config = {
         "model": short_name(options.model),
         "dtype": str(made.model.dtype).removeprefix("torch."),
-        "text": short_name(options.text),
+        "text": text_name(options.text),
+        "part": part_of(options),
         "text_fingerprint": made.corpus.fingerprint,
         "documents": list(made.sample.names),
         "start_token": made.start,
