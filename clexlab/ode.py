@@ -176,8 +176,7 @@ class BoundedField(nn.Module):
         super().__init__()
         if not all(frequencies.is_whole(value) and value > 0 for value in (pairs, hidden)):
             raise ValueError(f"pairs is {pairs!r} and hidden {hidden!r}; both must be whole numbers of at least 1")
-        if not frequencies.is_finite(bound) or bound <= 0:
-            raise ValueError(f"bound is {bound!r}; it must be a finite number above 0")
+        _check_bound(bound)
         self.bound = bound
         self.up, self.down = nn.Linear(pairs + 1, hidden), nn.Linear(hidden, pairs)
         nn.init.kaiming_uniform_(self.up.weight, a=math.sqrt(5), generator=generator)
@@ -193,17 +192,70 @@ class BoundedField(nn.Module):
         return self.bound * self.down(self.up(inputs).tanh()).tanh()
 
 
+class PairField(nn.Module):
+    """Two numbers per pair and nothing shared: dr_j/du = bound · tanh(c_j0 + c_j1 u), all 0 at first.
+
+    Every pair moves on its own, as a closed form would move it, and never faster than `bound` in d ln θ / d ln t. With so few numbers
+    each has a strong gradient from the first step on: a network that starts with a last layer of zeros has none in its first layer.
+    """
+
+    def __init__(self, pairs: int, bound: float = 1.0) -> None:
+        super().__init__()
+        if not frequencies.is_whole(pairs) or pairs < 1:
+            raise ValueError(f"pairs is {pairs!r}; it must be a whole number of at least 1")
+        _check_bound(bound)
+        self.bound = bound
+        self.level, self.slope = nn.Parameter(torch.zeros(pairs)), nn.Parameter(torch.zeros(pairs))
+
+    def forward(
+        self, log_factor: Float[Tensor, "*batch"], residual: Float[Tensor, "*batch pairs"]
+    ) -> Float[Tensor, "*batch pairs"]:
+        """dr/du at u = ln t, whatever the residual is; ValueError for a residual of other pairs."""
+        if residual.shape[-1] != len(self.level):
+            raise ValueError(f"residual has {residual.shape[-1]} pairs, the field {len(self.level)}; build it for the path's own")
+        return self.bound * (self.level + self.slope * log_factor[..., None]).tanh()
+
+
+class NormCap(nn.Module):
+    """Any field, held below `cap` in all: v / √(1 + |v|²/cap²), |v| the Euclidean norm over the pairs.
+
+    The direction stays, and a slow field is hardly touched; a bound per pair (`BoundedField`) lets all pairs run at once.
+    """
+
+    def __init__(self, field: nn.Module, cap: float = 1.0) -> None:
+        super().__init__()
+        if not isinstance(field, nn.Module):
+            raise ValueError(f"field is {field!r}; pass a module (ln t, residual) -> d residual/d ln t, for example BoundedField(32)")
+        if not frequencies.is_finite(cap) or cap <= 0:
+            raise ValueError(f"cap is {cap!r}; it must be a finite number above 0")
+        self.field, self.cap = field, cap
+
+    def forward(
+        self, log_factor: Float[Tensor, "*batch"], residual: Float[Tensor, "*batch pairs"]
+    ) -> Float[Tensor, "*batch pairs"]:
+        """dr/du at u = ln t."""
+        rate = self.field(log_factor, residual)
+        return rate / (1 + (rate / self.cap).square().sum(-1, keepdim=True)).sqrt()
+
+
+def _check_bound(bound: object) -> None:
+    if not frequencies.is_finite(bound) or bound <= 0:
+        raise ValueError(f"bound is {bound!r}; it must be a finite number above 0")
+
+
 @torch.no_grad()
 def fill_normal(field: nn.Module, std: float, generator: torch.Generator) -> nn.Module:
     """Give the last layer normal weights of deviation `std`: a field that does something, without any training.
 
-    Returns the same `OfficialField` or `BoundedField`; ValueError for another module, whose last layer is not known here.
+    Returns the same field of this module; ValueError for another one, whose last layer is not known here.
     """
-    if not isinstance(field, (OfficialField, BoundedField)):
-        raise ValueError(f"field is {type(field).__name__}; fill_normal knows OfficialField and BoundedField")
-    last = field.ode_down_proj if isinstance(field, OfficialField) else field.down.weight
-    # Drawn on the CPU in float32, so that a seed means the same field everywhere.
-    last.copy_(torch.randn(last.shape, generator=generator) * std)
+    known = {OfficialField: ("ode_down_proj",), BoundedField: ("down.weight",), PairField: ("level", "slope")}
+    if not isinstance(field, tuple(known)):
+        raise ValueError(f"field is {type(field).__name__}; fill_normal knows {', '.join(kind.__name__ for kind in known)}")
+    for name in next(names for kind, names in known.items() if isinstance(field, kind)):
+        last = field.get_parameter(name)
+        # Drawn on the CPU in float32, so that a seed means the same field everywhere.
+        last.copy_(torch.randn(last.shape, generator=generator) * std)
     return field
 
 

@@ -39,6 +39,9 @@ def with_every_option_changed() -> list[scaling.Path]:
         scaling.CLEX(**GEOMETRY, solver=ode.DOPRI5, step=ode.Tolerance(rtol=1e-6, atol=1e-7)),
         scaling.CLEX(**GEOMETRY, field=ode.OfficialField(16, 5e5, width=2, act=nn.SiLU())),
         scaling.CLEX(**GEOMETRY, field=ode.OfficialField(16, 5e5), prior=scaling.DynamicNTK(**GEOMETRY, rate=2)),
+        scaling.CLEX(**GEOMETRY, field=ode.PairField(8, bound=0.3), temperature=scaling.Temperature(bound=0.2)),
+        scaling.CLEX(**GEOMETRY, field=ode.NormCap(ode.BoundedField(8, hidden=4), cap=0.7)),
+        scaling.CLEX(**GEOMETRY, field=ode.NormCap(ode.NormCap(ode.PairField(8), cap=2.0)), prior=PRIOR),
         scaling.CLEX(**GEOMETRY, max_factor=4, prior=scaling.CLEX(**GEOMETRY, max_factor=8, prior=PRIOR)),
     ]
 
@@ -96,6 +99,11 @@ class OwnField(nn.Module):
         return -residual
 
 
+class OwnTemperature(nn.Module):
+    def forward(self, log_factor):
+        return 0.1 * log_factor
+
+
 class OwnPath(scaling.YaRN):
     name = "own"
 
@@ -105,6 +113,8 @@ class OwnPath(scaling.YaRN):
     [
         (scaling.CLEX(**GEOMETRY, field=OwnField()), "OwnField"),
         (scaling.CLEX(**GEOMETRY, field=ode.OfficialField(16, 5e5, act=nn.GELU())), "OfficialField"),
+        (scaling.CLEX(**GEOMETRY, field=ode.NormCap(OwnField())), "OwnField"),
+        (scaling.CLEX(**GEOMETRY, temperature=OwnTemperature()), "OwnTemperature"),
         (scaling.CLEX(**GEOMETRY, prior=OwnPath(**GEOMETRY)), "OwnPath"),
         (OwnPath(**GEOMETRY), "OwnPath"),
     ],
@@ -150,6 +160,11 @@ YARN, CLEX = scaling.YaRN(**GEOMETRY), scaling.CLEX(**GEOMETRY)
         (changed(CLEX, lambda d: d.update(max_factor=0)), "max_factor is 0"),
         (changed(CLEX, lambda d: d["field"].update(pairs=7)), "BoundedField"),
         (changed(CLEX, lambda d: d["field"].update(kind="eval")), "kind 'eval'"),
+        (changed(CLEX, lambda d: d.update(field={"kind": "NormCap", "field": 3, "cap": 1.0})), "field is 3"),
+        (changed(CLEX, lambda d: d.update(field={"kind": "NormCap", "field": {"kind": "PairField"}})), "lacks cap"),
+        (changed(CLEX, lambda d: d.update(temperature=0.1)), "temperature is 0.1"),
+        (changed(CLEX, lambda d: d.update(temperature={"kind": "Temperature", "bound": 0})), "bound is 0"),
+        (changed(CLEX, lambda d: d.update(temperature={"kind": "PairField", "pairs": 8, "bound": 1.0})), "temperature PairField fails"),
         (
             changed(CLEX, lambda d: d.update(field={"kind": "OfficialField", "head_dim": 16, "base": 5e5, "width": 1, "act": "gelu"})),
             "act is 'gelu'",

@@ -108,7 +108,48 @@ def test_bounded_field_never_exceeds_its_bound(generator):
     assert 0.2 < rate.abs().max() <= 0.25
 
 
-@pytest.mark.parametrize("field", [ode.OfficialField(8, 1e4), ode.BoundedField(4)], ids=["official", "bounded"])
+def test_a_pair_field_is_its_two_numbers_per_pair_and_stays_within_its_bound(generator):
+    field = ode.fill_normal(ode.PairField(4, bound=0.25), 1.0, generator)
+    u, r = torch.rand(50, generator=generator) * 3, torch.randn(50, 4, generator=generator)
+    rate = field(u, r)
+    for row in range(50):
+        for pair in range(4):
+            inner = float(field.level[pair]) + float(field.slope[pair]) * float(u[row])
+            assert float(rate[row, pair]) == pytest.approx(0.25 * math.tanh(inner), abs=1e-6)
+    assert torch.equal(rate, field(u, -r)) and rate.abs().max() <= 0.25
+    # One state without a batch, as a solver may ask.
+    assert torch.equal(field(u[0], r[0]), rate[0])
+
+
+def test_every_number_of_a_pair_field_has_a_gradient_from_the_first_step_on():
+    field = ode.PairField(4)
+    (field(torch.tensor([0.7, 1.5]), torch.zeros(2, 4)) * torch.tensor([1.0, -2.0, 3.0, 0.5])).sum().backward()
+    assert bool((field.level.grad != 0).all()) and bool((field.slope.grad != 0).all())
+    # Pairs are independent: a loss of the first alone leaves the others.
+    field.zero_grad()
+    field(torch.tensor([1.5]), torch.zeros(1, 4))[:, 0].sum().backward()
+    assert field.level.grad.tolist()[1:] == field.slope.grad.tolist()[1:] == [0.0] * 3
+
+
+def test_a_norm_cap_keeps_the_direction_and_a_slow_field(generator):
+    inner = ode.fill_normal(ode.BoundedField(8, generator=generator), 3.0, generator)
+    u, r = torch.rand(200, generator=generator) * 3, torch.randn(200, 8, generator=generator)
+    free, held = inner(u, r), ode.NormCap(inner, cap=0.5)(u, r)
+    assert free.norm(dim=-1).max() > 1 and held.norm(dim=-1).max() < 0.5
+    torch.testing.assert_close(held / held.norm(dim=-1, keepdim=True), free / free.norm(dim=-1, keepdim=True))
+    # Written out for one state.
+    size = math.sqrt(sum(float(v) ** 2 for v in free[0]))
+    assert held[0].tolist() == pytest.approx([float(v) / math.sqrt(1 + (size / 0.5) ** 2) for v in free[0]], rel=1e-5)
+    torch.testing.assert_close(ode.NormCap(inner, cap=1e6)(u, r), free)
+    # A field of zeros has a gradient: the norm itself has none there.
+    still = ode.NormCap(ode.BoundedField(8))
+    still(u, r).sum().backward()
+    assert still.field.down.weight.grad.isfinite().all() and still.field.down.weight.grad.any()
+
+
+@pytest.mark.parametrize(
+    "field", [ode.OfficialField(8, 1e4), ode.BoundedField(4), ode.PairField(4)], ids=["official", "bounded", "pair"]
+)
 def test_fields_start_at_zero_and_a_seed_fills_them_the_same(field):
     u, r = torch.rand(5), torch.randn(5, 4)
     assert not field(u, r).any()
@@ -148,5 +189,18 @@ def test_bad_input_is_refused(generator):
         ode.BoundedField(4, bound=float("inf"))
     with pytest.raises(ValueError, match="pairs"):
         ode.BoundedField(0)
-    with pytest.raises(ValueError, match="knows OfficialField and BoundedField"):
+    with pytest.raises(ValueError, match="pairs is 0"):
+        ode.PairField(0)
+    with pytest.raises(ValueError, match="bound is 0"):
+        ode.PairField(4, bound=0)
+    with pytest.raises(ValueError, match="residual has 3 pairs, the field 4"):
+        ode.PairField(4)(torch.ones(2), torch.zeros(2, 3))
+    with pytest.raises(ValueError, match="cap is -1"):
+        ode.NormCap(ode.PairField(4), cap=-1)
+    with pytest.raises(ValueError, match="knows OfficialField, BoundedField, PairField"):
         ode.fill_normal(torch.nn.Linear(2, 2), 0.1, generator)
+
+
+def test_a_cap_needs_a_field(unchecked):
+    with pytest.raises(ValueError, match="field is 4; pass a module"):
+        ode.NormCap(4)

@@ -28,7 +28,14 @@ _PARTS = (
 )
 _ACTS = {"silu": nn.SiLU, "tanh": nn.Tanh}
 _CLEX_OPTIONS = ("head_dim", "base", "window", "max_factor", "prior", "field", "solver", "step")
-_FIELD_OPTIONS = {"BoundedField": ("pairs", "hidden", "bound"), "OfficialField": ("head_dim", "base", "width", "act")}
+# Modules, whose options are no fields of a dataclass.
+_MODULES = {
+    ode.BoundedField: ("pairs", "hidden", "bound"),
+    ode.OfficialField: ("head_dim", "base", "width", "act"),
+    ode.PairField: ("pairs", "bound"),
+    ode.NormCap: ("field", "cap"),
+    scaling.Temperature: ("bound",),
+}
 
 
 def describe(path: scaling.Path) -> dict[str, Any]:
@@ -40,7 +47,7 @@ def describe(path: scaling.Path) -> dict[str, Any]:
         raise ValueError(f"scaling is {type(path).__name__}; pass a path of clexlab.scaling")
     if type(path) not in scaling.SCALINGS:
         return _own(path)
-    names = _CLEX_OPTIONS if isinstance(path, scaling.CLEX) else _options(type(path))
+    names = _clex_options(path.temperature is not None) if isinstance(path, scaling.CLEX) else _options(type(path))
     return {"name": path.name, **{name: _plain(getattr(path, name)) for name in names}}
 
 
@@ -54,13 +61,18 @@ def build(spec: Mapping[str, Any]) -> scaling.Path:
     if "name" not in spec:
         raise ValueError(f"a scaling needs a name, one of {', '.join(s.name for s in scaling.SCALINGS)}; it was given {dict(spec)}")
     method = scaling.by_name(spec["name"])
-    names = _CLEX_OPTIONS if method is scaling.CLEX else _options(method)
+    names = _clex_options("temperature" in spec) if method is scaling.CLEX else _options(method)
     options = {name: _object(name, value) for name, value in _exactly(spec, "name", names).items()}
     return _made(method, options)
 
 
 def _own(thing: object) -> dict[str, Any]:
     return {"own": type(thing).__name__}
+
+
+def _clex_options(learns_temperature: bool) -> tuple[str, ...]:
+    """A path with its prior's temperature is written without one."""
+    return (*_CLEX_OPTIONS, "temperature") if learns_temperature else _CLEX_OPTIONS
 
 
 def _options(kind: type) -> tuple[str, ...]:
@@ -81,23 +93,27 @@ def _plain(value: object) -> Any:
         return value.name
     if type(value) in _PARTS:
         return {"kind": type(value).__name__, **{name: _plain(getattr(value, name)) for name in _options(type(value))}}
-    return _plain_field(value)
+    return _plain_module(value)
 
 
-def _plain_field(field: object) -> dict[str, Any]:
-    field = _in_use(field)
-    if type(field) is ode.BoundedField:
-        return {
-            "kind": "BoundedField",
-            "pairs": field.down.out_features,
-            "hidden": field.up.out_features,
-            "bound": float(field.bound),
-        }
-    act = next((name for name, kind in _ACTS.items() if type(getattr(field, "act", None)) is kind), None)
-    if type(field) is ode.OfficialField and act is not None:
-        width = field.ode_up_proj.shape[1] // field.head_dim
-        return {"kind": "OfficialField", "head_dim": int(field.head_dim), "base": float(field.base), "width": width, "act": act}
-    return _own(field)
+def _plain_module(module: object) -> dict[str, Any]:
+    """A field or a temperature with its options; one of the user's own by its class."""
+    module = _in_use(module)
+    if type(module) not in _MODULES or (isinstance(module, ode.OfficialField) and _act(module) is None):
+        return _own(module)
+    read = {
+        "pairs": lambda: module.down.out_features if isinstance(module, ode.BoundedField) else len(module.level),
+        "hidden": lambda: module.up.out_features,
+        "width": lambda: module.ode_up_proj.shape[1] // module.head_dim,
+        "act": lambda: _act(module),
+        "field": lambda: _plain_module(module.field),
+    }
+    options = {name: read[name]() if name in read else _plain(getattr(module, name)) for name in _MODULES[type(module)]}
+    return {"kind": type(module).__name__, **options}
+
+
+def _act(field: ode.OfficialField) -> str | None:
+    return next((name for name, kind in _ACTS.items() if type(field.act) is kind), None)
 
 
 def _in_use(field: object) -> object:
@@ -146,20 +162,20 @@ def _solver(name: object) -> ode.Solver:
 
 def _part(spec: Mapping[str, Any]) -> Any:
     _check_known(spec)
-    kinds = {kind.__name__: kind for kind in _PARTS}
+    parts, modules = ({kind.__name__: kind for kind in kinds} for kinds in (_PARTS, _MODULES))
     kind = str(spec.get("kind"))
-    if kind in kinds:
-        return _made(kinds[kind], _exactly(spec, "kind", _options(kinds[kind])))
-    if kind not in _FIELD_OPTIONS:
-        raise ValueError(f"no part of a scaling is of kind {kind!r}; there are {', '.join([*kinds, *_FIELD_OPTIONS])}")
-    options = _exactly(spec, "kind", _FIELD_OPTIONS[kind])
-    if kind == "OfficialField":
+    if kind in parts:
+        return _made(parts[kind], _exactly(spec, "kind", _options(parts[kind])))
+    if kind not in modules:
+        raise ValueError(f"no part of a scaling is of kind {kind!r}; there are {', '.join([*parts, *modules])}")
+    options = {name: _object(name, value) for name, value in _exactly(spec, "kind", _MODULES[modules[kind]]).items()}
+    if "act" in options:
         if options["act"] not in _ACTS:
             raise ValueError(f"act is {options['act']!r}; an official field has one of {', '.join(_ACTS)}")
         options["act"] = _ACTS[options["act"]]()
     # Rebuilding a path must not move the user's random numbers.
     with torch.random.fork_rng(devices=[]):
-        return _made(getattr(ode, kind), options)
+        return _made(modules[kind], options)
 
 
 def _made(kind: Any, options: dict[str, Any]) -> Any:

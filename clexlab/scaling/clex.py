@@ -105,6 +105,8 @@ class CLEX(Path, nn.Module):
     def _check_temperature(self) -> None:
         """Ask the temperature once too, at t = 1 and at the limit."""
         kind = type(self.temperature).__name__
+        if not isinstance(self.temperature, nn.Module):
+            raise ValueError(f"temperature is {self.temperature!r}; pass None for the prior's, or a module: scaling.Temperature()")
         try:
             answer = self._log_temperature([1.0, self.max_factor])
         except Exception as error:
@@ -188,14 +190,19 @@ class CLEX(Path, nn.Module):
         scales = self.prior.attention_scales(factors)
         if self.temperature is None:
             return scales
-        learned = self._log_temperature([self.check_single(factor) for factor in factors]).exp()
-        scales = torch.as_tensor(scales, dtype=learned.dtype, device=learned.device) * learned
-        if not bool((torch.isfinite(scales) & (scales > 0)).all()):
-            raise ValueError("A(t) is not finite and positive; lower the temperature's learning rate, or use scaling.Temperature")
-        return scales
+        learned = self._learned_temperature([self.check_single(factor) for factor in factors])
+        return torch.as_tensor(scales, dtype=learned.dtype, device=learned.device) * learned
 
     def _attention_scale(self, t: float) -> float:
-        return self.prior.attention_scale(t) if self.temperature is None else self.attention_scales([t])[0].item()
+        learned = 1.0 if self.temperature is None else self._learned_temperature([t]).item()
+        return self.prior.attention_scale(t) * learned
+
+    def _learned_temperature(self, factors: Sequence[float]) -> Float[Tensor, "factors"]:
+        """A(t)/A_prior(t)."""
+        learned = self._log_temperature(factors).exp()
+        if not bool((torch.isfinite(learned) & (learned > 0)).all()):
+            raise ValueError("A(t) is not finite and positive; lower the temperature's learning rate, or use scaling.Temperature")
+        return learned
 
     @classmethod
     def official(cls, state_dict: Mapping[str, Tensor], config: object) -> "CLEX":
