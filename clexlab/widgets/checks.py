@@ -19,8 +19,9 @@ class Checks(ipywidgets.VBox):
         self.description = description
         self.boxes = {name: ipywidgets.Checkbox(description=title, tooltip=title, **box) for name, title in titles.items()}
         self._setting = False
-        room = dict(grid_template_columns=" ".join(["minmax(0, 1fr)"] * columns), grid_gap="0 8px", max_height="212px", overflow="hidden auto")
-        super().__init__([ipywidgets.HTML(f"<span>{caption or description}</span>"), ipywidgets.GridBox([*self.boxes.values()], layout=room)])
+        room = dict(grid_template_columns=" ".join(["minmax(0, 1fr)"] * columns), grid_gap="0 8px", max_height="212px")
+        grid = ipywidgets.GridBox([*self.boxes.values()], layout=room | dict(overflow="hidden auto"))
+        super().__init__([ipywidgets.HTML(f"<span>{caption or description}</span>"), grid])
         for one in self.boxes.values():
             one.observe(self._gather, "value")
         self.value = value

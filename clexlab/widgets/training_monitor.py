@@ -66,8 +66,9 @@ class TrainingMonitor(Explorer):
     field: how far it has moved θ(t) of that run from its prior, which is what its frozen control keeps.
 
     `start()` begins as the button does, `stop()` ends after the step and saves, `resume()` goes on to the same weights as a training
-    that was never stopped, `wait()` lets a script wait. `training` says whether one is under way; `curves` and `trained` hold what
-    came out so far, by name. Attributes, readable and settable: `run` (the one looked at; it follows the training) and `part`.
+    that was never stopped, `wait()` lets a script wait, and tells it of a failure. `training` says whether one is under way; `curves`
+    and `trained` hold what came out so far, by name. Attributes, readable and settable: `run` (the one looked at; it follows the
+    training) and `part`.
     Checkpoints vanish with the kernel, unless a `folder` is given: there a later monitor of the same runs can go on.
 
     Training draws from torch's global generator: code that draws from it meanwhile changes what is drawn. So of two monitors the one
@@ -139,9 +140,11 @@ class TrainingMonitor(Explorer):
             self._progress.description = "stopping"
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Wait until the training is over, or stopped; False if it is not after `seconds`."""
+        """Wait until the training is over, or stopped; False if it is not after `seconds`. ValueError where a run failed."""
         if self._thread is not None:
             self._thread.join(seconds)
+        if self._failure is not None:
+            raise self._failure
         return self._thread is None or not self._thread.is_alive()
 
     def _begin(self) -> None:
@@ -171,7 +174,7 @@ class TrainingMonitor(Explorer):
         name = ""
         try:
             if other is not None:
-                other.wait()
+                other._thread.join()
             for name in [name for name in self.runs if name not in self.trained]:
                 self._train(name)
             self._tell("done", f"{len(self.runs)} trained")
@@ -281,7 +284,7 @@ class TrainingMonitor(Explorer):
         )
 
 
-def check_runs(runs: Mapping[str, Run]) -> dict[str, Run]:
+def check_runs(runs: object) -> dict[str, Run]:
     """The runs by name; ValueError where there is none, one is something else, or two would train one model."""
     if not isinstance(runs, Mapping) or not runs or not all(isinstance(one, Run) for one in runs.values()):
         raise ValueError("runs is no mapping of names to widgets.Run; pass {'YaRN': widgets.Run(model, rows, plan), …}")
@@ -291,7 +294,7 @@ def check_runs(runs: Mapping[str, Run]) -> dict[str, Run]:
 
 
 def time_left(seconds: float, tokens: float, remaining: float) -> str:
-    """", about 1 min 20 s left" at the speed so far; nothing before there is a speed."""
+    """The words ", about 1 min 20 s left" at the speed so far; nothing before there is a speed."""
     if tokens <= 0 or remaining <= 0:
         return ""
     minutes, rest = divmod(round(remaining * seconds / tokens), 60)
@@ -310,8 +313,9 @@ def _chart(runs: Mapping[str, Run], with_field: bool) -> LiveChart:
     if with_field:
         panels.append(Panel("What the field has learned", Axis("pair j"), Axis(MOVED)))
         curves.append(Curve(2, "prior", colour=style.NEUTRAL, width=1, legend=False))
-        looks = [dict(colour="#8C6BD0", dash=dash, width=width) for dash, width in zip(("dot", "dashdot", "dash", "solid"), (1.5, 2, 2, 2.5), strict=True)]
-        curves += [Curve(2, f"t = {factor:g}", **one, passing=True) for factor, one in zip(FACTORS, looks, strict=True)]
+        # One colour, the farther the denser: none of the colours that stand for runs and parts.
+        dense = zip(FACTORS, ("dot", "dashdot", "dash", "solid"), strict=True)
+        curves += [Curve(2, f"t = {factor:g}", colour="#8C6BD0", dash=dash, passing=True) for factor, dash in dense]
     chart = LiveChart(panels, curves)
     reach = np.array([0.0, max(one.plan.steps for one in runs.values())]), np.full(2, np.nan)
     chart.draw({0: reach, 1 + len(runs): reach})
