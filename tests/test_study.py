@@ -7,6 +7,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, TrainerCallback
 
 from clexlab import bpe, cli, corpora, evaluation, figures, hf, results, rows, scaling, study, training
+from clexlab.commands import study as study_command
 from clexlab.study import methods, runner, runs, tuning
 
 WINDOW = 64
@@ -439,3 +440,24 @@ def test_a_failed_run_is_status_one(tiny_command, tmp_path, monkeypatch):
 def test_records_are_plain_json_files(out):
     for file in (out / "study").glob("*.json"):
         assert json.loads(file.read_text())["experiment"] == "study"
+
+
+def test_workers_are_the_same_command_with_one_thread_each(tiny_command, tmp_path, monkeypatch):
+    started = []
+
+    class Process:
+        def __init__(self, command, env):
+            started.append((command, env["OMP_NUM_THREADS"]))
+            self.status = len(started) - 1
+
+        def wait(self):
+            return self.status
+
+    monkeypatch.setattr(study_command.subprocess, "Popen", Process)
+    words = ["--ladder", "--profile", "smoke", "--rows", "05-yarn", "--seeds", "1", "2", "--out", str(tmp_path), "--minutes", "2.5"]
+    # One of the two went wrong, so the command has.
+    assert cli.main(["run", "study", *words, "--workers", "2"]) == 1
+    assert len(started) == 2 and all(threads == "1" for _, threads in started)
+    for command, _ in started:
+        asked, given_back = cli.parser().parse_args(["run", "study", *words, "--workers", "1"]), cli.parser().parse_args(command[3:])
+        assert vars(given_back) == vars(asked)
