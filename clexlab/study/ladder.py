@@ -9,7 +9,7 @@ from dataclasses import replace
 from clexlab import scaling
 from clexlab.positions import PerRow, Scattered, SkipWise
 from clexlab.study.methods import LOG_UNIFORM, OFFICIAL, OFFICIAL_FROZEN, OFFICIAL_RATE, OURS, OURS_FROZEN, YARN, Row
-from clexlab.study.tuning import Learned, Positions, Tuning, Under, bounded_field, official_drift, pair_field, path_only
+from clexlab.study.tuning import Learned, Positions, Tuning, Under, bounded_field, distilled, official_drift, pair_field, path_only
 
 
 def each_row(window: int) -> PerRow:
@@ -164,5 +164,23 @@ LADDER = (
         about="YaRN on the untouched model: neither model nor path is trained",
         reading=Under(YARN),
         prediction="The base model's 1×, and a rise of a tenth or so by 16×.",
+    ),
+    Row(
+        name="12-distilled",
+        title="12 distillation",
+        about="beside the next token, the untouched model's predictions of the same row within its window, with weight 1",
+        tuning=replace(OURS, name="distilled", path=PAIRS, path_rate=SMALL_RATE, objective=distilled),
+        control="12-control",
+        against="08-small-rate",
+        prediction="Flatter, because every token tells what to predict at length and not one answer; about the base model's loss at 1×, so"
+        " a little worse than rung 8 there. The field gains a calmer gradient, a hundredth at most at 16×.",
+    ),
+    Row(
+        name="12-control",
+        title="12 control",
+        about="rung 12 with the field frozen at zero",
+        tuning=replace(OURS_FROZEN, name="distilled-frozen", objective=distilled),
+        against="05-yarn",
+        prediction="Most of what rung 12 gains is here too.",
     ),
 )

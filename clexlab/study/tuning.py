@@ -14,7 +14,7 @@ from torch import nn
 from clexlab import hf, ode, scaling
 from clexlab.evaluation.contexts import EVERYTHING, Context
 from clexlab.frequencies import Geometry
-from clexlab.objectives import NextToken, Objective
+from clexlab.objectives import Distilled, NextToken, Objective
 from clexlab.positions import Sampler
 from clexlab.positions.factors import Factors
 from clexlab.scaling.clex import EIGHT_STEPS
@@ -107,6 +107,11 @@ def path_only(model: nn.Module) -> None:
 def next_token(model: nn.Module) -> Objective:
     """Ordinary next-token training."""
     return NextToken()
+
+
+def distilled(model: nn.Module) -> Objective:
+    """Next-token training, and the untouched model's own predictions of the same row at ordinary positions."""
+    return Distilled(model)
 
 
 @dataclass(frozen=True, kw_only=True)
