@@ -102,7 +102,7 @@ def test_recall_is_a_share_in_per_cent_at_the_lengths_it_was_measured(explorer):
     np.testing.assert_array_equal(line.x, [256, 2048])
     np.testing.assert_allclose(line.y, [100, 90], **SENT)
     assert all(len(drawn.x) == 0 for drawn in place(explorer, "yarn"))
-    assert explorer.chart.panels[0]["y"] == dict(explorer.chart.panels[0]["y"], title="passkey", unit="%")
+    assert explorer.chart.panels[0]["y"] == dict(explorer.chart.panels[0]["y"], title="pass key found", unit="%")
 
 
 def test_only_chosen_methods_are_drawn_and_boxes_follow(explorer):
@@ -132,7 +132,7 @@ def test_the_sentence_names_the_best_and_its_control_and_says_when_seeds_overlap
     said = plain(explorer.sentence)
     ours, frozen = losses("clex-ours")[:, -1], losses("clex-ours-frozen")[:, -1]
     gaps = ours - frozen
-    assert said.startswith("At 16 × window (4,096 tokens), nats per token: CLEX, ours")
+    assert said.startswith("At 16 × window (4,096 tokens), last quarter of a window, nats per token: CLEX, ours")
     assert f"CLEX, ours {ours.mean():.3f} ({ours.min():.3f} to {ours.max():.3f}, 3 seeds), the lowest of 5" in said
     assert f"its control, ours, field &lt;frozen&gt; {frozen.mean():.3f}" in said
     assert f"Difference {gaps.mean():+.3f} ({gaps.min():+.3f} to {gaps.max():+.3f} by seed)".replace("-", "−") in said
@@ -153,7 +153,7 @@ def test_without_a_control_the_next_best_stands_beside_it(explorer):
     explorer.methods, explorer.seed = ("plain-yarn", "yarn"), 1
     assert "the next, YaRN <b>3.700</b>" in explorer.sentence and "one run: no spread is known." in explorer.sentence
     explorer.methods = ("yarn",)
-    assert plain(explorer.sentence) == "At 16 × window (4,096 tokens), nats per token: YaRN 3.700."
+    assert plain(explorer.sentence) == "At 16 × window (4,096 tokens), last quarter of a window, nats per token: YaRN 3.700."
 
 
 def test_of_recall_the_highest_is_the_best(explorer):

@@ -74,7 +74,7 @@ class LengthExplorer(Explorer):
         from clexlab.figures.studies import HEADLINE
 
         headline = [name for name in HEADLINE if name in self.titles]
-        if headline:
+        if headline and all("row" in record.config for record in self.records):
             return headline
         first = next(iter(self._studies.values()))
         values = {method: first.values(method, first.measures[0]) for method in first.titles}
@@ -119,7 +119,7 @@ class LengthExplorer(Explorer):
 
 
 def _panel(measure: object, baseline: str) -> Panel:
-    y = Axis(f"minus {baseline}" if baseline else measure.name if measure.more_is_better else "loss", measure.unit)
+    y = Axis(f"minus {baseline}" if baseline else measure.title if measure.more_is_better else "loss", measure.unit)
     title = f"{measure.title[0].upper()}{measure.title[1:]}"
     return Panel(f"{title}, difference" if baseline else title, Axis("length", "tokens", scale="log2"), y)
 

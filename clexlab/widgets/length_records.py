@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from clexlab.evaluation import Spread, by_method
 from clexlab.evaluation.seeds import check
 from clexlab.results import Record
+from clexlab.study import LADDER, ROWS
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,11 @@ class Study:
     """
 
     def __init__(self, records: Sequence[Record], profile: str = "") -> None:
-        self.records = [record for record in records if record.config.get("profile", "") == profile]
-        check(self.records)
+        found = [record for record in records if record.config.get("profile", "") == profile]
+        check(found)
+        # The order of the study's table, then of the ladder's; what is in neither comes as it was given.
+        order = {row.name: place for place, row in enumerate((*ROWS, *LADDER))}
+        self.records = sorted(found, key=lambda record: order.get(record.config["method"], len(order)))
         configs = {record.config["method"]: record.config for record in self.records}
         titles = {method: config.get("title") or method for method, config in configs.items()}
         repeated = {title for title in titles.values() if list(titles.values()).count(title) > 1}
@@ -116,7 +120,7 @@ def finding(study: Study, chosen: Sequence[str], measure: Measure, factor: float
         return f"{where} none of the chosen methods was measured."
     order = sorted(there, key=lambda method: at[method].mean, reverse=measure.more_is_better)
     best = order[0]
-    said = f"{where}, {measure.unit}: {_told(study, best, at[best], measure)}"
+    said = f"{where}, {measure.title}, {measure.unit}: {_told(study, best, at[best], measure)}"
     said += f", the {'highest' if measure.more_is_better else 'lowest'} of {len(there)}" if len(there) > 1 else ""
     rival, role = _rival(study, best, order, at, baseline)
     if rival is None:

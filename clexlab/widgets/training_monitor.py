@@ -214,7 +214,9 @@ class TrainingMonitor(Explorer):
         self._draw()
 
     def _answer(self, callback: object) -> None:
-        super()._answer(callback)
+        # The reader's thread and the training's draw on one chart.
+        with self._drawing:
+            super()._answer(callback)
         # A control that works empties the notice; why the training failed stays.
         if self._failure is not None:
             self.notice.tell(self._failure)
