@@ -4,18 +4,16 @@ The numbers are those of `evaluation.LossByLength`; nothing is measured or avera
 one method (seeds), whose mean is drawn inside the band from the smallest to the largest.
 """
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
 
-from clexlab import scaling
-from clexlab.evaluation import UNTOUCHED, LossByLength
+from clexlab.evaluation import LossByLength
 from clexlab.figures import style
+from clexlab.figures.looks import looks_of
 from clexlab.figures.panels import guide, legend_below
 
-METHODS = tuple(kind for kind in scaling.SCALINGS if kind is not scaling.Identity)
 Curve = LossByLength | Sequence[LossByLength]
 
 
@@ -43,29 +41,6 @@ def loss_by_length(curves: Mapping[str, Curve], title: str = "") -> go.Figure:
     )
     legend_below(figure)
     return figure
-
-
-def looks_of(names: Iterable[str]) -> dict[str, dict]:
-    """Colour and dash by name: a method keeps its own whatever stands beside it, and nothing takes the untouched model's."""
-    looks, taken = {}, set()
-    for name in names:
-        if name == UNTOUCHED:
-            looks[name] = style.line(0)
-            continue
-        method = _method(name)
-        # A second curve of one method gets its colour with another dash; what is no method takes the places behind them.
-        index, step = (len(METHODS), 1) if method is None else (METHODS.index(method), len(METHODS))
-        while index in taken:
-            index += step
-        taken.add(index)
-        looks[name] = style.method_line(index)
-    return looks
-
-
-def _method(name: str) -> type | None:
-    """The method whose name or title the curve's name begins with ("yarn, as saved"), the longest where several fit."""
-    fitting = {word: kind for kind in METHODS for word in (kind.name, kind.title) if re.match(rf"{re.escape(word)}(?!\w)", name)}
-    return fitting[max(fitting, key=len)] if fitting else None
 
 
 def _check(runs: Mapping[str, list[LossByLength]]) -> None:

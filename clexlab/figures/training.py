@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from clexlab.figures import style
-from clexlab.figures.evaluation import looks_of
+from clexlab.figures.looks import looks_of
 from clexlab.figures.panels import guide, legend_below, numbers
 
 Curve = Sequence[Mapping[str, float]]

@@ -6,7 +6,7 @@ import numpy as np
 
 from clexlab import results
 from clexlab.figures import style
-from clexlab.figures.evaluation import looks_of
+from clexlab.figures.looks import looks_of
 from clexlab.widgets.checks import Checks
 from clexlab.widgets.explorer import Explorer, choices, control, steps_slider
 from clexlab.widgets.live_chart import Axis, Curve, LiveChart, Panel, as_look

@@ -16,7 +16,7 @@ from torch import nn
 
 from clexlab import scaling
 from clexlab.figures import style
-from clexlab.figures.evaluation import looks_of
+from clexlab.figures.looks import looks_of
 from clexlab.figures.training import MOVED, moved, parts, points
 from clexlab.widgets.explorer import LABEL, WIDE, Explorer, choices, control
 from clexlab.widgets.live_chart import Axis, Curve, LiveChart, Panel, as_look, look
