@@ -181,6 +181,6 @@ LADDER = (
         about="rung 12 with the field frozen at zero",
         tuning=replace(OURS_FROZEN, name="distilled-frozen", objective=distilled),
         against="05-yarn",
-        prediction="Most of what rung 12 gains is here too.",
+        prediction="Most of what rung 12 gains over rung 8 is a gain of this row over rung 5 too.",
     ),
 )
