@@ -2,14 +2,15 @@
 
 `sample` turns documents into tokens, `loss_by_length` measures a model as it is, `compare` measures methods on one model with
 the untouched model beside them; `table` prints them and `record` keeps them. `recall` asks for what was read far back: `passkeys`
-and `copies` make its texts.
+and `copies` make its texts. `seeds_table` puts records of several seeds beside each other.
 """
 
 from clexlab.evaluation.contexts import CONTEXTS, EVERYTHING, Context, Everything, Sliding, Truncated
 from clexlab.evaluation.lengths import FACTORS, LengthLoss, LossByLength, Progress, check_lengths, loss_by_length, path_of, scale_at
-from clexlab.evaluation.methods import UNTOUCHED, Measurement, check_paths, compare, label, measure, named_paths, record, table
+from clexlab.evaluation.methods import UNTOUCHED, Measurement, baselines, check_paths, compare, label, measure, named_paths, record, table
 from clexlab.evaluation.recall import DEPTHS, Recall, RecallRow, recall, wilson
 from clexlab.evaluation.recall import table as recall_table
+from clexlab.evaluation.seeds import Spread, by_method, loss_of, seeds_table
 from clexlab.evaluation.texts import Sample, check_tokenizer, sample, start_token
 from clexlab.evaluation.trials import Trial, copies, passkeys
 
@@ -29,8 +30,11 @@ __all__ = [
     "RecallRow",
     "Sample",
     "Sliding",
+    "Spread",
     "Trial",
     "Truncated",
+    "baselines",
+    "by_method",
     "check_lengths",
     "check_paths",
     "check_tokenizer",
@@ -38,6 +42,7 @@ __all__ = [
     "copies",
     "label",
     "loss_by_length",
+    "loss_of",
     "measure",
     "named_paths",
     "passkeys",
@@ -47,6 +52,7 @@ __all__ = [
     "record",
     "sample",
     "scale_at",
+    "seeds_table",
     "start_token",
     "table",
     "wilson",

@@ -84,6 +84,21 @@ CONTEXTS = (Everything, Truncated, Sliding)
 EVERYTHING = Everything()
 
 
+def describe(context: Context) -> dict:
+    """What a record says of it."""
+    stride = getattr(context, "stride", None)
+    return {"context": context.name} | ({} if stride is None else {"stride": stride})
+
+
+def build(described: dict) -> Context:
+    """The context that a record describes, all of the text where it says nothing; ValueError lists the names."""
+    name = described.get("context", Everything.name)
+    for kind in CONTEXTS:
+        if kind.name == name:
+            return kind(stride=described["stride"]) if described.get("stride") is not None else kind()
+    raise ValueError(f"no context is named {name!r}; there are {', '.join(kind.name for kind in CONTEXTS)}")
+
+
 def _windows(length: int, window: int, stride: int) -> tuple[Block, ...]:
     """Windows that end at `length`, `length` - stride, …; what is left at the beginning is read by one more."""
     blocks, stop = [], length

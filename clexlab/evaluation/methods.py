@@ -8,12 +8,17 @@ from jaxtyping import Integer
 from torch import Tensor, nn
 
 from clexlab import hf, results
+from clexlab.evaluation import contexts
+from clexlab.evaluation.contexts import EVERYTHING, Context, Sliding, Truncated
 from clexlab.evaluation.lengths import FACTORS, LossByLength, Progress, check_lengths, loss_by_length, path_of, scale_at
+from clexlab.evaluation.recall import Recall
 from clexlab.hf.schedules import Schedule, Whole
 from clexlab.scaling.base import Path
 
 # The row every comparison begins with: the model as it is, beyond its window too.
 UNTOUCHED = "untouched"
+# What a table of losses can show.
+MEASURES = ("last", "whole")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,16 +38,39 @@ def measure(
     window: int,
     factors: Sequence[float] = FACTORS,
     *,
+    context: Context = EVERYTHING,
     batch: int = 4,
     start: int | None = None,
     progress: Progress | None = None,
 ) -> Measurement:
     """`loss_by_length` of the model as it is, plain or extended, with its time, its path and the name it shall have in a table."""
     began = time.perf_counter()
-    result = loss_by_length(model, tokens, window, factors, batch=batch, start=start, progress=progress)
+    result = loss_by_length(model, tokens, window, factors, context=context, batch=batch, start=start, progress=progress)
     path = path_of(model)
     scaling = None if path is None else hf.spec.describe(path)
     return Measurement(label=label, scaling=scaling, result=result, seconds=time.perf_counter() - began)
+
+
+def baselines(
+    model: nn.Module,
+    tokens: Sequence[Integer[Tensor, "_"]],
+    window: int,
+    factors: Sequence[float] = FACTORS,
+    *,
+    name: str = UNTOUCHED,
+    batch: int = 4,
+    start: int | None = None,
+) -> list[Measurement]:
+    """What the model can do with long texts by its window alone: "{name}, truncated" and "{name}, sliding" (`contexts`).
+
+    Of the last targets both are the loss at factor 1; over the whole text they are what every long reading has to beat. The sliding
+    window reads every token four times.
+    """
+    contexts = (Truncated(), Sliding())
+    return [
+        measure(model, f"{name}, {context.name}", tokens, window, factors, context=context, batch=batch, start=start)
+        for context in contexts
+    ]
 
 
 def compare(
@@ -121,24 +149,50 @@ def named_paths(paths: Sequence[Path]) -> dict[str, Path]:
     return dict(zip(labels, paths, strict=True))
 
 
-def table(measurements: Sequence[Measurement]) -> str:
-    """A Markdown table of `last` in nats per token, a line a method, a column a length; the last line is truncation to the window."""
+def table(measurements: Sequence[Measurement], measure: str = "last") -> str:
+    """A Markdown table in nats per token, a line a method, a column a length.
+
+    `measure` is "last", the last quarter of a window, where the final line is truncation to the window, or "whole", all targets.
+    """
+    if measure not in MEASURES:
+        raise ValueError(f"measure is {measure!r}; a measurement has {' and '.join(MEASURES)}")
     rows = measurements[0].result.rows
     lines = [["method", *(f"{row.factor:g}× ({row.length})" for row in rows)], ["---"] * (len(rows) + 1)]
-    lines += [[one.label, *(f"{row.last:.3f}" for row in one.result.rows)] for one in measurements]
+    lines += [[one.label, *(f"{getattr(row, measure):.3f}" for row in one.result.rows)] for one in measurements]
     first = measurements[0].result
-    lines.append([f"{measurements[0].label}, last {first.window} tokens only", *[f"{first.rows[0].last:.3f}"] * len(rows)])
+    if measure == "last":
+        lines.append([f"{measurements[0].label}, last {first.window} tokens only", *[f"{first.rows[0].last:.3f}"] * len(rows)])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def record(measurement: Measurement, *, experiment: str, run: str, config: dict, seed: int, device: str) -> results.Record:
-    """The measurement as a record: its metrics by factor ("1", "2" …), every document's loss, and the protocol in words."""
+def record(
+    measurement: Measurement,
+    *,
+    experiment: str,
+    run: str,
+    config: dict,
+    seed: int,
+    device: str,
+    recalls: Sequence[Recall] = (),
+) -> results.Record:
+    """The measurement as a record: its metrics by factor ("1", "2" …), every document's loss, and the protocol in words.
+
+    `recalls` of the same model add their metrics, "passkey" or "copy" and more; ValueError for two of one task or another window.
+    """
+    if len({one.task for one in recalls}) < len(recalls) or any(one.window != measurement.result.window for one in recalls):
+        raise ValueError("recalls are of one task or of another window; give one for each task, at the window of the measurement")
     result = measurement.result
     by_factor = {f"{row.factor:g}": row for row in result.rows}
     return results.Record(
         experiment=experiment,
         run=run,
-        config={**config, "method": measurement.label, "scaling": measurement.scaling, "window": result.window},
+        config={
+            **config,
+            "method": measurement.label,
+            "scaling": measurement.scaling,
+            "window": result.window,
+            **contexts.describe(result.context),
+        },
         seed=seed,
         seconds=measurement.seconds,
         device=device,
@@ -151,8 +205,10 @@ def record(measurement: Measurement, *, experiment: str, run: str, config: dict,
             "last_error": {factor: row.last_error for factor, row in by_factor.items()},
             "whole": {factor: row.whole for factor, row in by_factor.items()},
             "last_by_document": {factor: list(row.last_by_document) for factor, row in by_factor.items()},
+            "whole_by_document": {factor: list(row.whole_by_document) for factor, row in by_factor.items()},
             "documents": result.documents,
             "too_short": result.too_short,
             "last_targets": result.last_targets,
+            **{name: value for one in recalls for name, value in one.metrics().items()},
         },
     )

@@ -9,6 +9,7 @@ rounding: the factor is fixed for the whole length before the first chunk, whate
 
 import functools
 import inspect
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -22,8 +23,8 @@ from clexlab import hf
 
 # Logits held at once: 64 MB in float32, whatever vocabulary and length are.
 LOGITS = 2**24
-# Texts up to this length are read at once; beyond it a chunk has so many pairs of query and key: 16 MB of mask in float32.
-AT_ONCE, PAIRS = 4096, 2**22
+# Texts up to this length are read at once. Beyond it, at once: so many tokens at most, pairs of query and key, and logits, 4 bytes each.
+AT_ONCE, TOKENS, PAIRS, FEW_LOGITS = 4096, 256, 2**21, 2**20
 # What to make of the logits after some positions: the positions, (batch, positions, vocabulary) in, (batch, positions) out.
 Score = Callable[[range, Float[Tensor, "batch part vocabulary"]], Tensor]
 
@@ -37,23 +38,44 @@ def read(model: nn.Module, inputs: Int[Tensor, "batch length"], wanted: range, s
     if not keeps_logits(model):
         return [score(wanted, model(input_ids=inputs, use_cache=False).logits[:, wanted.start : wanted.stop])]
     if inputs.shape[1] <= AT_ONCE or not can_chunk(model):
-        return _scored(model, inputs, wanted, score, use_cache=False)
-    rows, length = inputs.shape
-    size = max(1, PAIRS // (rows * length))
-    cache, results = room(model, length), []
-    with planned(model, length):
-        for start in range(0, length, size):
+        return _scored(model, inputs, wanted, score, LOGITS, use_cache=False)
+    cache, results, start = room(model, inputs.shape[1]), [], 0
+    with planned(model, inputs.shape[1]):
+        for size in chunks(*inputs.shape):
+            inside = range(max(wanted.start, start), min(wanted.stop, start + size))
             part = inputs[:, start : start + size]
-            inside = range(max(wanted.start, start), min(wanted.stop, start + part.shape[1]))
-            results += _scored(model, part, inside, score, before=start, use_cache=True, past_key_values=cache)
+            results += _scored(model, part, inside, score, FEW_LOGITS, start, use_cache=True, past_key_values=cache)
+            start += size
     return results
 
 
+def chunks(rows: int, length: int) -> list[int]:
+    """Tokens of each chunk, all with about as many pairs of query and key.
+
+    Smaller chunks the more keys there are: where every mask is larger than the last, none fits where the last one was, and a process
+    grows by the sum of them.
+    """
+    sizes, start = [], 0
+    while start < length:
+        pairs = PAIRS // rows
+        # The largest whole number with size · (start + size) ≤ pairs.
+        size = (math.isqrt(start**2 + 4 * pairs) - start) // 2
+        sizes.append(min(max(1, size), TOKENS, length - start))
+        start += sizes[-1]
+    return sizes
+
+
 def _scored(
-    model: nn.Module, inputs: Int[Tensor, "batch part"], wanted: range, score: Score, before: int = 0, **cache: object
+    model: nn.Module,
+    inputs: Int[Tensor, "batch part"],
+    wanted: range,
+    score: Score,
+    entries: int,
+    before: int = 0,
+    **cache: object,
 ) -> list[Tensor]:
-    """`score` on the logits of one forward, whose first token stands at position `before`; only so many logits at once."""
-    chunk = max(1, LOGITS // (len(inputs) * model.get_input_embeddings().weight.shape[0]))
+    """`score` on the logits of one forward, `entries` of them at once; its first token stands at position `before`."""
+    chunk = max(1, entries // (len(inputs) * model.get_input_embeddings().weight.shape[0]))
     results = []
     with _decoded_once(model.get_decoder()):
         if not wanted:
