@@ -2,9 +2,9 @@
 
     memory  =  weights + keys and values + one chunk's scores, masks and logits
 
-An uncached run holds every layer's work for all tokens at once, and no model keeps more than its keys and values. So up to
-`AT_ONCE` tokens are read at once, which is fastest, and longer texts in chunks. The loss is that of the uncached run, to
-rounding: the factor is fixed for the whole length before the first chunk, whatever semantics the model's own cache has.
+Read at once, a layer works on all tokens together, which is fastest and done up to `AT_ONCE` tokens; longer texts come in chunks.
+The loss is that of the uncached run, to rounding: the factor is fixed for the whole length before the first chunk, whatever
+semantics the model's own cache has.
 """
 
 import functools
@@ -23,7 +23,7 @@ from clexlab import hf
 
 # Logits held at once: 64 MB in float32, whatever vocabulary and length are.
 LOGITS = 2**24
-# Texts up to this length are read at once. Beyond it, at once: so many tokens at most, pairs of query and key, and logits, 4 bytes each.
+# Texts up to AT_ONCE tokens are read at once. A chunk of longer ones has no more tokens, pairs of query and key, and logits in a part.
 AT_ONCE, TOKENS, PAIRS, FEW_LOGITS = 4096, 256, 2**21, 2**20
 # What to make of the logits after some positions: the positions, (batch, positions, vocabulary) in, (batch, positions) out.
 Score = Callable[[range, Float[Tensor, "batch part vocabulary"]], Tensor]
