@@ -5,9 +5,11 @@ it, one recipe is run with many. `SHIPPED` names the recipes that come with clex
 """
 
 import tomllib
-from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
+from types import UnionType
+from typing import get_args, get_origin
 
 from clexlab import frequencies, positions
 from clexlab.training import Plan
@@ -16,6 +18,8 @@ FOLDER = Path(__file__).parent / "configs"
 SHIPPED = tuple(sorted(place.stem for place in FOLDER.glob("*.toml")))
 DTYPES = ("float32", "bfloat16")
 PARTS = ("text", "passkey", "copy")
+# How a message calls what TOML can hold.
+KINDS = {str: "a word in quotes", float: "a number", int: "a whole number", bool: "true or false", list: "a list", dict: "a table"}
 FACTORS = {
     "whole": positions.WholeFactors,
     "uniform": positions.UniformFactors,
@@ -29,16 +33,12 @@ class Text:
     """A corpus by one word and the options of its kind, as `corpora.load` takes them."""
 
     source: str
-    suffixes: list[str] | None = None
+    suffixes: list | None = None
     field: str | None = None
     config: str | None = None
     split: str | None = None
     limit: int | None = None
     shortest: int | None = None
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.source, str):
-            raise ValueError(f"text.source is {self.source!r}; it is a word in quotes")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,10 +46,10 @@ class Rows:
     """Rows of `length` tokens; `shares` of them are text, pass keys, spans to copy."""
 
     length: int
-    shares: dict[str, float] = field(default_factory=lambda: {"text": 1.0})
+    shares: dict = field(default_factory=lambda: {"text": 1.0})
 
     def __post_init__(self) -> None:
-        if not frequencies.is_whole(self.length) or self.length < 2:
+        if self.length < 2:
             raise ValueError(f"rows.length is {self.length!r}; it must be a whole number of tokens, at least 2")
         _known("rows.shares", self.shares, PARTS)
         shares = list(self.shares.values())
@@ -85,12 +85,12 @@ class Measure:
     """After training: loss by length at `factors` windows on `texts` texts of the held-out part."""
 
     texts: int
-    factors: list[float]
+    factors: list
 
     def __post_init__(self) -> None:
-        if not frequencies.is_whole(self.texts) or self.texts < 1:
+        if self.texts < 1:
             raise ValueError(f"measure.texts is {self.texts!r}; it must be a whole number of at least 1")
-        if not isinstance(self.factors, list) or not self.factors or not all(frequencies.is_finite(t) and t >= 1 for t in self.factors):
+        if not self.factors or not all(frequencies.is_finite(t) and t >= 1 for t in self.factors):
             raise ValueError(f"measure.factors is {self.factors!r}; give a list of lengths in windows, each at least 1")
 
 
@@ -122,7 +122,7 @@ class Tokenizer:
 
     name: str
     text: Text
-    size: int
+    size: int = 4096
 
 
 def read(where: str | Path) -> Training | Tokenizer:
@@ -142,14 +142,14 @@ def read(where: str | Path) -> Training | Tokenizer:
 
 def _tokenizer(name: str, tables: dict) -> Tokenizer:
     _known("this config", tables, ("text", "tokenizer"))
-    _known("tokenizer", tables["tokenizer"], ("size",))
-    return Tokenizer(name=name, text=_table("text", Text, tables), size=tables["tokenizer"].get("size", 4096))
+    _check("tokenizer", tables["tokenizer"], [one for one in fields(Tokenizer) if one.name == "size"])
+    return Tokenizer(name=name, text=_table("text", Text, tables), **tables["tokenizer"])
 
 
 def _training(name: str, tables: dict) -> Training:
     _known("this config", tables, [one.name for one in fields(Training) if one.name != "name"])
     plan, dtype, method = tables.get("plan", {}), tables.get("dtype", "float32"), tables.get("method")
-    _known("plan", plan, [one.name for one in fields(Plan) if one.name not in ("seed", "device")])
+    _check("plan", plan, [one for one in fields(Plan) if one.name not in ("seed", "device")])
     _known("dtype", [dtype], DTYPES)
     if "steps" not in plan:
         raise ValueError("plan has no steps; say how many")
@@ -175,11 +175,22 @@ def _training(name: str, tables: dict) -> Training:
 def _table(name: str, kind: type, tables: dict):
     """One table of the file as the object it describes; unknown and missing keys are refused."""
     given = tables.get(name, {})
-    _known(name, given, [one.name for one in fields(kind)])
+    _check(name, given, fields(kind))
     missing = [one.name for one in fields(kind) if one.default is MISSING and one.default_factory is MISSING and one.name not in given]
     if missing:
         raise ValueError(f"{name} has no {', '.join(missing)}")
     return kind(**given)
+
+
+def _check(name: str, given: object, options: Sequence[Field]) -> None:
+    """Refuse keys that are none of the options, and values of another kind than theirs."""
+    _known(name, given, [one.name for one in options])
+    for one in options:
+        kinds = {get_origin(kind) or kind for kind in (get_args(one.type) if isinstance(one.type, UnionType) else (one.type,))}
+        kinds |= {int} if float in kinds else set()
+        if one.name in given and type(given[one.name]) not in kinds:
+            wanted = ", ".join(KINDS[kind] for kind in (str, float, int, bool, list, dict) if kind in kinds)
+            raise ValueError(f"{name}.{one.name} is {given[one.name]!r}; give {wanted}")
 
 
 def _known(name: str, given: object, allowed: Mapping | list | tuple) -> None:

@@ -1,7 +1,7 @@
 """What tests of training share, importable in processes that are killed or launched: tiny models, rows, plans.
 
     python training_runs.py killed FOLDER         train until the process kills itself in the middle of writing checkpoint 6
-    accelerate launch training_runs.py launched FOLDER      one of two processes
+    accelerate launch --multi_gpu training_runs.py launched FOLDER      one of two processes
 """
 
 import os

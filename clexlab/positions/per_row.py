@@ -12,7 +12,7 @@ class PerRow:
     """Every row has its own t and positions, drawn one after the other by `sampler`: PerRow(SkipWise(window=256, factors=…)).
 
     CLEX's code and the samplers alone share one draw among the rows of a step. The distribution of a row is the sampler's own, so
-    the expected gradient is the same; only its noise is less. Processes of a distributed run draw independently for their rows.
+    the expected gradient is the same; only its noise is less. Of several processes `clexlab.training` gives each the draws of its rows.
     """
 
     sampler: Sampler

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 from transformers import TrainerCallback
 from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
+from transformers.utils import logging
 
 from clexlab.objectives import NextToken, Objective
 from clexlab.rows import Rows
@@ -55,14 +56,15 @@ def train(
 
     `resume` goes on from the last whole checkpoint in `folder`, to the same weights and the same log, bit for bit on a CPU, as a
     training that was never interrupted. The random numbers of Python, numpy and torch are afterwards what they were before.
-    Started by `accelerate launch`, the processes share the rows of a step, and one of them writes.
+    Started by `accelerate launch --multi_gpu --num_processes N` (on CPUs too: the plan names the device) the processes share the rows
+    of a step, and one of them writes.
     Raises ValueError where the data have not exactly the rows the plan asks for or the processes cannot share them, where `folder`
     holds checkpoints that are not to be resumed, where resuming finds none or finds another training, and Diverged for a loss that
     is no number.
     """
     if len(data) != plan.steps * plan.rows:
         raise ValueError(f"the data have {len(data)} rows; {plan.steps} steps of {plan.rows} need exactly {plan.steps * plan.rows}")
-    with _own_random_numbers():
+    with own_random_numbers(), _without_bars_of_others():
         return _train(model, data, plan, folder, objective, callbacks, resume)
 
 
@@ -116,8 +118,8 @@ def _shown(callbacks: Sequence[TrainerCallback]) -> list[TrainerCallback]:
 
 
 @contextmanager
-def _own_random_numbers() -> Iterator[None]:
-    """The Trainer seeds the global generators of Python, numpy and torch; put them back afterwards."""
+def own_random_numbers() -> Iterator[None]:
+    """What seeds the global generators of Python, numpy and torch, as the Trainer does, seeds them for this block alone."""
     python, arrays = random.getstate(), numpy.random.get_state()
     with torch.random.fork_rng():
         try:
@@ -125,3 +127,15 @@ def _own_random_numbers() -> Iterator[None]:
         finally:
             random.setstate(python)
             numpy.random.set_state(arrays)
+
+
+@contextmanager
+def _without_bars_of_others() -> Iterator[None]:
+    """Every checkpoint would show a bar of its own while it is saved."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
