@@ -13,6 +13,7 @@ from clexlab.widgets.live_chart import Axis, Curve, LiveChart, Panel, as_look
 
 # Checked at first where the records are not of a study, whose headline is.
 MOST = 6
+ALL_SEEDS = "all"
 NOTHING = (np.zeros(0), np.zeros(0))
 WINDOW, REACH, AT, ZERO, FIRST = range(5)
 
@@ -24,7 +25,7 @@ class LengthExplorer(Explorer):
     `clexlab run study`, of your own experiments, or both. Nothing is measured here.
 
     Attributes, readable and settable: `methods` (names, as records have them under "method"), `measure` ("last", "whole",
-    "passkey", "copy", where the records have it), `seed` (a number, None for all), `baseline` (a method, "" for none: else
+    "passkey", "copy", where the records have it), `seed` (a number, "all" for all), `baseline` (a method, "" for none: else
     differences to it, seed by seed), `factor` (where the sentence reads the curves), `profile` (one budget of several).
     `study` answers in numbers.
     """
@@ -49,10 +50,10 @@ class LengthExplorer(Explorer):
         chosen = self._first_choice() if methods is None else methods
         budgets = [(name or "not named", name) for name in self._studies] or [("none", "")]
         controls = {
-            "factor": steps_slider("length at", [(f"{factor:g} × window", factor) for factor in factors], factors[-1]),
+            "factor": steps_slider("at window ×", [(f"{factor:g}", factor) for factor in factors], factors[-1]),
             "measure": choices("measure", [(measure.title, name) for name, measure in self._measures.items()], measured[0].name),
             "baseline": choices("shown as", [("it was measured", ""), *names], ""),
-            "seed": choices("seeds", [("all: mean and band", None), *((f"seed {seed}", seed) for seed in seeds)], None),
+            "seed": choices("seeds", [("all: mean and band", ALL_SEEDS), *((f"seed {seed}", seed) for seed in seeds)], ALL_SEEDS),
             "profile": choices("budget", budgets, budgets[0][1]),
             "methods": Checks("methods", self.titles, chosen),
         }
@@ -68,12 +69,16 @@ class LengthExplorer(Explorer):
         return self._studies.get(self.profile)
 
     def _first_choice(self) -> list[str]:
-        """The headline of the study, or else the best few at the longest length."""
+        """The headline of the study, or else the best few at the longest length.
+
+        Without the untouched model: where it breaks, the axis has no room for what the others differ in.
+        """
         if not self._studies:
             return []
+        from clexlab.evaluation import UNTOUCHED
         from clexlab.figures.studies import HEADLINE
 
-        headline = [name for name in HEADLINE if name in self.titles]
+        headline = [name for name in HEADLINE if name in self.titles and name != UNTOUCHED]
         if headline and all("row" in record.config for record in self.records):
             return headline
         first = next(iter(self._studies.values()))
@@ -89,9 +94,8 @@ class LengthExplorer(Explorer):
             )
             return
         measure, study = self._measures[self.measure], self.study
-        shown = {
-            method: study.values(method, measure, self.seed, self.baseline) if method in self.methods else {} for method in self.titles
-        }
+        seed = None if self.seed == ALL_SEEDS else self.seed
+        shown = {method: study.values(method, measure, seed, self.baseline) if method in self.methods else {} for method in self.titles}
         curves = {FIRST + place: NOTHING for place in range(2 * len(shown))}
         for place, spreads in enumerate(shown.values()):
             if spreads:
@@ -102,7 +106,7 @@ class LengthExplorer(Explorer):
                 curves[FIRST + place] = np.concatenate([lengths, lengths[::-1]]), np.concatenate(edge)
         self.chart.draw(curves | self._lines([y for _, y in curves.values()]))
         self.chart.relabel(0, _panel(measure, self.titles.get(self.baseline, "")))
-        self.say(self._finding(study, self.methods, measure, self.factor, self.seed, self.baseline))
+        self.say(self._finding(study, self.methods, measure, self.factor, seed, self.baseline))
 
     def _lines(self, drawn: Sequence[np.ndarray]) -> dict[int, tuple[np.ndarray, np.ndarray]]:
         """The window and the chosen length as high as the numbers reach, zero as far as the lengths do."""

@@ -114,7 +114,7 @@ def finding(study: Study, chosen: Sequence[str], measure: Measure, factor: float
     That is `baseline` if there is one, else the method's own control, else the next best. Seeds that overlap are said to.
     """
     at = {method: study.values(method, measure, seed).get(factor) for method in study.titles}
-    there = [method for method in chosen if at[method] is not None]
+    there = [method for method in chosen if at.get(method) is not None]
     where = f"At {factor:g} × window ({factor * study.window:,.0f} tokens)"
     if not there:
         return f"{where} none of the chosen methods was measured."

@@ -5,6 +5,7 @@ import re
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,8 +84,9 @@ class TrainingMonitor(Explorer):
         self._scratch = tempfile.TemporaryDirectory(prefix="clexlab-training-") if folder is None else None
         self.folder = Path(self._scratch.name if folder is None else folder)
         self._fields = {name: one.path for name, one in self.runs.items() if hasattr(one.path, "residual")}
-        known = sorted({part for one in self.runs.values() for part in one.rows.parts})
-        sorts = [("all rows", ALL_ROWS), *((f"{part} rows", part) for part in known)]
+        counts = Counter(part for one in self.runs.values() for part in one.rows.parts)
+        self._parts = [part for part, _ in counts.most_common()]
+        sorts = [("all rows", ALL_ROWS), *((f"{part} rows", part) for part in self._parts)]
         names = list(self.runs)
         controls = {"run": choices("look at", names, names[0]), "part": choices("compare", sorts, ALL_ROWS)}
         super().__init__("Training", controls, _chart(self.runs, bool(self._fields)))
@@ -247,11 +249,13 @@ class TrainingMonitor(Explorer):
         with self._drawing, self.chart.hold_sync():
             drawn = {1 + index: points(self.curves.get(name, ()), self.part) for index, name in enumerate(self.runs)}
             first = 2 + len(self.runs)
-            logged = [part for part in parts({self.run: self.curves.get(self.run, ())}) if part != ALL_ROWS][:PARTS]
-            drawn |= {first + place: points(self.curves.get(self.run, ()), part) for place, part in enumerate(logged)}
-            drawn |= {first + place: points(()) for place in range(len(logged), PARTS)}
+            curve = self.curves.get(self.run, ())
+            terms = [term for term in parts({self.run: curve}) if term not in (ALL_ROWS, *self._parts)]
+            named = [*self._parts, *terms][:PARTS]
+            drawn |= {first + place: points(curve, part) for place, part in enumerate(named)}
+            drawn |= {first + place: points(()) for place in range(len(named), PARTS)}
             self.chart.draw(drawn | self._field_curves())
-            self.chart.rename({first + place: part for place, part in enumerate(logged)})
+            self.chart.rename({first + place: part for place, part in enumerate(named)})
             self.say(self._finding())
 
     def _field_curves(self) -> dict[int, tuple[np.ndarray, np.ndarray]]:
@@ -281,7 +285,7 @@ class TrainingMonitor(Explorer):
         factor, percent = list(moved(self._fields[self.run], FACTORS).items())[-1]
         pair = int(np.abs(percent).argmax())
         return (
-            f"{said} The field of {html.escape(self.run)} has moved θ({factor:g}) by <b>{percent[pair]:+.2g} %</b> at most (pair {pair});"
+            f"{said} The field of {html.escape(self.run)} has moved θ({factor:g}) by <b>{percent[pair]:+.3g} %</b> at most (pair {pair});"
             " a frozen control stays at 0. Whether that helps long texts is not seen here: measure both."
         )
 
