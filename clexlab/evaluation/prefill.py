@@ -24,7 +24,7 @@ from clexlab import hf
 # Logits held at once: 64 MB in float32, whatever vocabulary and length are.
 LOGITS = 2**24
 # Texts up to AT_ONCE tokens are read at once. A chunk of longer ones has no more tokens, pairs of query and key, and logits in a part.
-AT_ONCE, TOKENS, PAIRS, FEW_LOGITS = 4096, 256, 2**21, 2**20
+AT_ONCE, TOKENS, PAIRS, FEW_LOGITS = 4096, 1024, 2**21, 2**20
 # What to make of the logits after some positions: the positions, (batch, positions, vocabulary) in, (batch, positions) out.
 Score = Callable[[range, Float[Tensor, "batch part vocabulary"]], Tensor]
 
