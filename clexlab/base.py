@@ -65,9 +65,13 @@ def data(
     generator: torch.Generator,
     shares: Mapping[str, float] = MappingProxyType(SHARES),
 ) -> rows.Rows:
-    """`count` rows of `length` tokens in the `shares` of text, pass keys and spans to copy that the base is trained and tuned on."""
-    text = rows.Text(documents, length)
-    sources = (text, tasks.Passkey(text, tokenizer), tasks.Copy(text, len(tokenizer)))
+    """`count` rows of `length` tokens in the `shares` of text, pass keys and spans to copy that the base is trained and tuned on.
+
+    Two more parts, for a stage of training before that: "echo" and "echo_few", spans of any token or of few said again and again.
+    """
+    text, size = rows.Text(documents, length), len(tokenizer)
+    echoes = tasks.Echo("echo", length, size, size - 1), tasks.Echo("echo_few", length, size, tasks.FEW)
+    sources = (text, tasks.Passkey(text, tokenizer), tasks.Copy(text, size), *echoes)
     return rows.mix({source: shares[source.name] for source in sources if source.name in shares}, count, generator)
 
 

@@ -11,8 +11,8 @@ from clexlab import frequencies
 class Plan:
     """`steps` of `rows` rows, however many processes share them.
 
-    AdamW with `rate` for the model and `path_rate` for the path, `warmup` steps up and a cosine to zero, decay `weight_decay` on
-    matrices of the model. `seed` seeds the order of the data and everything drawn in training; `log_every` and `save_every` count
+    AdamW with `rate` for the model and `path_rate` for the path, `warmup` steps up and a cosine down to `floor` of that rate, decay
+    `weight_decay` on matrices of the model. `seed` seeds the order of the data and everything drawn in training; `log_every` and `save_every` count
     steps (None: no checkpoints). `device` "cpu" or "cuda".
     """
 
@@ -22,6 +22,7 @@ class Plan:
     path_rate: float = 3e-4
     warmup: int = 0
     weight_decay: float = 0.1
+    floor: float = 0.0
     seed: int = 0
     log_every: int = 10
     save_every: int | None = None
@@ -40,6 +41,8 @@ class Plan:
             value = getattr(self, name)
             if not frequencies.is_finite(value) or value < 0:
                 raise ValueError(f"{name} is {value!r}; it must be a finite number of 0 or more")
+        if not frequencies.is_finite(self.floor) or not 0 <= self.floor <= 1:
+            raise ValueError(f"floor is {self.floor!r}; it is a share of the rate, from 0 to 1")
         if self.device not in ("cpu", "cuda"):
             raise ValueError(f'device is {self.device!r}; it must be "cpu" or "cuda"')
 
