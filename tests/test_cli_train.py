@@ -142,7 +142,7 @@ def test_every_shipped_config_can_be_read(name):
 def test_the_base_config_is_the_one_that_made_the_shipped_model():
     recipe = recipes.read("base")
     plan = recipe.planned(seed=0, device="cpu")
-    assert (plan.steps, plan.rows, plan.rate, plan.warmup, plan.weight_decay, plan.seed) == (2600, 8, 2e-3, 100, 0.1, 0)
+    assert (plan.steps, plan.rows, plan.rate, plan.warmup, plan.weight_decay, plan.seed) == (2000, 8, 1.5e-3, 50, 0.1, 0)
     assert (plan.log_every, plan.save_every) == (25, 250)
     assert (recipe.rows.length, recipe.rows.shares, recipe.model, recipe.dtype) == (base.WINDOW, base.SHARES, "recall", "bfloat16")
 

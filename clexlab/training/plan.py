@@ -12,8 +12,8 @@ class Plan:
     """`steps` of `rows` rows, however many processes share them.
 
     AdamW with `rate` for the model and `path_rate` for the path, `warmup` steps up and a cosine down to `floor` of that rate, decay
-    `weight_decay` on matrices of the model. `seed` seeds the order of the data and everything drawn in training; `log_every` and `save_every` count
-    steps (None: no checkpoints). `device` "cpu" or "cuda".
+    `weight_decay` on matrices of the model. `seed` seeds the order of the data and everything drawn in training; `log_every` and
+    `save_every` count steps (None: no checkpoints). `device` "cpu" or "cuda".
     """
 
     steps: int
