@@ -204,11 +204,12 @@ def test_places_that_are_taken_or_empty_are_refused(shelf, tmp_path, capfd):
     (tmp_path / "records" / "small").mkdir(parents=True)
     (tmp_path / "records" / "small" / "small-seed0.json").touch()
     (tmp_path / "not.toml").write_text("[plan")
+    shipped = ", ".join(recipes.SHIPPED)
     for arguments, words in [
         ([config, "--out", tmp_path / "there"], "exists and is never overwritten"),
         ([config, "--out", tmp_path / "new", "--resume"], "no interrupted training"),
         ([config, "--out", tmp_path / "new", "--records", tmp_path / "records"], "records are never overwritten"),
-        (["bases", "--out", tmp_path / "new"], "bases is no config that can be read; give a TOML file, or one of base, clex, tokenizer"),
+        (["bases", "--out", tmp_path / "new"], f"bases is no config that can be read; give a TOML file, or one of {shipped}"),
         ([tmp_path / "not.toml", "--out", tmp_path / "new"], "is no TOML"),
         ([config], "--out"),
         ([config, "--out", tmp_path / "new", "--seed", "-1"], "--seed"),
