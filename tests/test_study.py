@@ -340,7 +340,7 @@ def test_a_record_says_how_its_numbers_came_about(records):
     assert [entry["step"] for entry in ours.metrics["curve"] if "loss" in entry] == [1, 2, 3]
     assert ours.config["tuning"]["plan"]["seed"] == 1 and ours.config["tuning"]["path"]["name"] == "clex"
     assert ours.config["control"] == "clex-ours-frozen"
-    assert set(ours.metrics["passkey"]) == {"1", "2"}
+    assert set(ours.metrics["passkey"]) == set(ours.metrics["copy"]) == {"1", "2"}
     untrained = found["tiny-untouched"]
     assert untrained.tokens is None and untrained.config["tuning"] is None and "nothing was trained" in untrained.protocol
 

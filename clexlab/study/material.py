@@ -45,6 +45,10 @@ class Material:
         """Pass keys in held-out text, the same ones for every run of every seed."""
         return evaluation.passkeys(self.tokenizer, self.held_out, longest, count, torch.Generator().manual_seed(0))
 
+    def copies(self, count: int, longest: int) -> tuple[evaluation.Trial, ...]:
+        """Spans of random tokens in held-out text, the same ones for every run of every seed."""
+        return evaluation.copies(len(self.tokenizer), self.held_out, longest, count, torch.Generator().manual_seed(0))
+
 
 def shipped() -> Material:
     """The shipped base model and tokenizer, and the standard library."""

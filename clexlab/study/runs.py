@@ -146,13 +146,15 @@ def _protocol(place: Place, row: Row) -> str:
 
 
 def _recalls(place: Place, model: nn.Module, row: Row) -> list[evaluation.Recall]:
-    """Exact recall of pass keys by length and depth; none where the profile has no trials."""
+    """Exact recall of pass keys and of copied spans by length and depth; none where the profile has no trials."""
     profile, window = place.profile, place.material.window
     if not profile.trials:
         return []
-    trials = place.material.passkeys(profile.trials, round(max(profile.recall_factors) * window))
-    context, batch = row.reading.context, profile.batch
-    return [evaluation.recall(model, trials, window, profile.recall_factors, profile.depths, context=context, batch=batch)]
+    longest, context, batch = round(max(profile.recall_factors) * window), row.reading.context, profile.batch
+    tasks = (draw(profile.trials, longest) for draw in (place.material.passkeys, place.material.copies))
+    return [
+        evaluation.recall(model, trials, window, profile.recall_factors, profile.depths, context=context, batch=batch) for trials in tasks
+    ]
 
 
 def _path_metrics(path: scaling.Path | None) -> dict:

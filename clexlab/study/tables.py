@@ -7,8 +7,8 @@ from clexlab.results import Record
 from clexlab.study.ladder import LADDER
 from clexlab.study.methods import ROWS
 
-# Exact recall is a share; a table shows percent.
-RECALL = "passkey"
+# Exact recall by its name in a record and in a table; it is a share, shown in percent.
+RECALL = {"passkey": "pass key", "copy": "copy"}
 
 
 def by_row(records: Sequence[Record]) -> dict[str, list[Record]]:
@@ -33,14 +33,15 @@ def table(records: Sequence[Record]) -> str:
     """A Markdown table of `last` in nats per token and of exact recall in percent, mean ± standard deviation over seeds."""
     rows = by_row(records)
     losses = evaluation.by_method(records)
-    recalled = evaluation.by_method(records, RECALL) if any(record.metrics.get(RECALL) for record in records) else {}
+    measured = [name for name in RECALL if any(record.metrics.get(name) for record in records)]
+    recalled = {name: evaluation.by_method(records, name) for name in measured}
     lengths = _factors(losses)
-    depths = _factors(recalled)
-    lines = [["method", "seeds", *(f"{factor}×" for factor in lengths), *(f"pass key {factor}×" for factor in depths)]]
+    asked = [(name, factor) for name, spreads in recalled.items() for factor in _factors(spreads)]
+    lines = [["method", "seeds", *(f"{factor}×" for factor in lengths), *(f"{RECALL[name]} {factor}×" for name, factor in asked)]]
     lines.append(["---"] * len(lines[0]))
     for name, seeds in rows.items():
         cells = [str(losses[name].get(factor, "–")) for factor in lengths]
-        cells += [_percent(recalled.get(name, {}).get(factor)) for factor in depths]
+        cells += [_percent(recalled[task].get(name, {}).get(factor)) for task, factor in asked]
         trained = seeds[0].config["tuning"] is not None
         lines.append([seeds[0].config["title"], str(len(seeds)) if trained else "–", *cells])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
