@@ -82,6 +82,9 @@ def test_a_method_is_trained_saved_measured_and_recorded(shelf, tmp_path, capfd)
     assert [entry["step"] for entry in record.metrics["curve"]] == [1, 2]
     assert "PerRow(sampler=SkipWise(window=128" in record.config["positions"] and record.config["path"]["name"] == "clex"
     assert sorted(place.name for place in tmp_path.iterdir()) == ["out"]
+    # Texts and model are told by name: where they lie on this machine is nobody's business.
+    assert record.config["corpus"] == {"source": "texts", "part": "train"} and record.config["model"] == "pocket"
+    assert str(shelf) not in repr(record) and str(pocket.FOLDER) not in repr(record)
 
 
 def test_an_interrupted_training_goes_on_to_the_same_weights(shelf, tmp_path, capfd):
@@ -139,6 +142,13 @@ def test_every_shipped_config_can_be_read(name):
         recipe.positions.build(base.WINDOW)
 
 
+def test_the_help_names_every_shipped_config(capfd):
+    assert status(["--help"]) == 0
+    told = " ".join(capfd.readouterr().out.split())
+    named = told.partition("a shipped one: ")[2].partition(" options:")[0]
+    assert sorted(named.split(", ")) == list(recipes.SHIPPED)
+
+
 def test_the_base_config_is_the_one_that_made_the_shipped_model():
     recipe = recipes.read("base")
     plan = recipe.planned(seed=0, device="cpu")
@@ -185,6 +195,7 @@ BAD = [
     (dict(CLEX, positions__up_to=8.0), "8"),
     (dict(CLEX, positions__up_to=None), "positions has no up_to"),
     (dict(CLEX, positions__name="scattered", positions__chunks=3), "scattered has no chunks"),
+    (dict(CLEX, rows__length=160), "length is 160 and the window 128"),
     (dict(measure__texts=0, measure__factors=[1]), "measure.texts is 0"),
     (dict(measure__texts=1, measure__factors=[0.5]), "measure.factors is [0.5]"),
     (dict(measure__texts=10_000, measure__factors=[1]), "10000 were asked for"),
@@ -226,6 +237,17 @@ def test_a_tokenizer_without_a_token_between_texts_is_refused(shelf):
     coder.bos_token = coder.eos_token = None
     with pytest.raises(ValueError, match="no token that begins or ends a text"):
         rows.encode(["a"], coder)
+
+
+def test_a_tokenizer_with_more_tokens_than_the_model_is_refused_before_anything_is_written(shelf, tmp_path, capfd):
+    folder = tmp_path / "model"
+    shutil.copytree(pocket.FOLDER, folder)
+    coder = pocket.tokenizer()
+    coder.add_tokens(["<|one more|>"])
+    coder.save_pretrained(folder)
+    assert status([write(shelf, "more", model=str(folder)), "--out", tmp_path / "out"]) == 2
+    assert "the tokenizer has 258 tokens, the model 257" in capfd.readouterr().err
+    assert list(tmp_path.iterdir()) == [folder]
 
 
 def test_what_failed_midway_leaves_only_its_checkpoints(shelf, tmp_path, capfd, monkeypatch):

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clexlab import cli, corpora
-from clexlab.commands import arguments, evaluate
+from clexlab.commands import arguments, evaluate, models
 
 
 @pytest.fixture
@@ -474,8 +474,8 @@ def test_evaluate_measures_the_library_on_its_held_out_part_and_other_texts_whol
 
 
 def test_a_record_names_the_text_without_a_path_of_this_machine(data_set):
-    assert [evaluate.text_name(f"{kind}{data_set}") for kind in ("", "hub:")] == ["set", "hub:set"]
-    assert evaluate.text_name("hub:owner/name") == "hub:owner/name" and evaluate.text_name("standard-library") == "standard-library"
+    assert [models.text_name(f"{kind}{data_set}") for kind in ("", "hub:")] == ["set", "hub:set"]
+    assert models.text_name("hub:owner/name") == "hub:owner/name" and models.text_name("standard-library") == "standard-library"
 
 
 def test_corpora_are_read_without_torch_and_without_datasets():

@@ -17,7 +17,17 @@ from torch import nn
 
 from clexlab import corpora, evaluation, hf, results, scaling
 from clexlab.commands.arguments import corpus_of
-from clexlab.commands.models import UNTRAINED, build, checked_name, device_for, open_model, open_tokenizer, window_for
+from clexlab.commands.models import (
+    UNTRAINED,
+    build,
+    checked_name,
+    device_for,
+    open_model,
+    open_tokenizer,
+    short_name,
+    text_name,
+    window_for,
+)
 from clexlab.commands.usage import Usage, check_writable, failing, quiet, refusing
 
 EXPERIMENT = "evaluate"
@@ -114,17 +124,6 @@ def record_file(options: argparse.Namespace, label: str) -> Path | None:
     if file.exists():
         raise Usage(f"{file} exists; records are never overwritten, choose another --out")
     return file
-
-
-def short_name(place: str) -> str:
-    """The last part of a folder's path, a hub name whole: records tell no paths of this machine."""
-    return Path(place).resolve().name if Path(place).exists() else place
-
-
-def text_name(where: str) -> str:
-    """The same for what `--text` names: a data set's folder is a path of this machine, too."""
-    kind = corpora.HUB if where.startswith(corpora.HUB) else ""
-    return kind + short_name(where.removeprefix(kind))
 
 
 def keep(options: argparse.Namespace, made: Plan, measurement: evaluation.Measurement, file: Path) -> None:

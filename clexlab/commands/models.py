@@ -1,4 +1,4 @@
-"""Models and methods as a command line names them: a folder or a hub name, a method and its options, a device."""
+"""Models, texts and methods as a command line names them: a folder or a hub name, a method and its options, a device."""
 
 import json
 import re
@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
-from clexlab import hf, scaling
+from clexlab import corpora, hf, scaling
 from clexlab.commands.usage import Usage, one_line
 from clexlab.hf import files, saving, spec
 
@@ -93,6 +93,17 @@ def check_place(name: str) -> None:
         raise Usage(f"{name} is a file; give the folder of a saved model or a model's name on the hub")
     elif not re.fullmatch(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", name):
         raise Usage(f"{name} is missing; give the folder of a saved model or a model's name on the hub")
+
+
+def short_name(place: str) -> str:
+    """The last part of a folder's path, a hub name whole: records tell no paths of this machine."""
+    return Path(place).resolve().name if Path(place).exists() else place
+
+
+def text_name(where: str) -> str:
+    """The same for what names a text: a data set's folder is a path of this machine, too."""
+    kind = corpora.HUB if where.startswith(corpora.HUB) else ""
+    return kind + short_name(where.removeprefix(kind))
 
 
 def is_extended(name: str) -> bool:

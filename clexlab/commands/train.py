@@ -1,6 +1,6 @@
 """`clexlab train`: a model, a method or a tokenizer, as a config says.
 
-    clexlab train base --out FOLDER                                the shipped base model again
+    clexlab train clex --out FOLDER                                a shipped config: CLEX on the shipped base model
     accelerate launch -m clexlab.cli train my.toml --out FOLDER    several processes share the rows of a step
 
 Config, text and model are checked before the first step. What was trained appears in --out whole, or not at all.
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from clexlab import base, bpe, corpora, evaluation, hf, recipes, results, rows, scaling, training
-from clexlab.commands.models import build, device_for, open_model, open_tokenizer
+from clexlab.commands.models import build, device_for, open_model, open_tokenizer, short_name, text_name
 from clexlab.commands.usage import Usage, check_writable, failing, quiet, refusing
 from clexlab.hf import spec
 from clexlab.objectives import NextToken
@@ -34,8 +34,7 @@ def run(options: argparse.Namespace) -> int:
         with refusing():
             check_places(options)
             recipe = recipes.read(options.config)
-            text = dict(vars(recipe.text))
-            corpus = corpora.load(text.pop("source"), **text)
+            corpus = corpora.load(**vars(recipe.text))
             train = corpora.split(corpus, "train")
             ready = prepare(options, recipe, train, corpus) if isinstance(recipe, recipes.Training) else None
         if is_first():
@@ -114,10 +113,10 @@ def prepare(options: argparse.Namespace, recipe: recipes.Training, train: corpor
         texts = base.cut(encoded(corpora.split(whole, "held_out"), coder), recipe.measure.texts, longest)
     config = {
         "config": recipe.name,
-        "model": {"fresh": base.config().to_diff_dict()}.get(recipe.model, Path(recipe.model).name),
+        "model": {"fresh": base.config().to_diff_dict()}.get(recipe.model, short_name(recipe.model)),
         "path": None if path is None else spec.describe(path),
         "positions": None if recipe.positions is None else repr(hf.rotary_of(made).positions),
-        "corpus": train.source,
+        "corpus": {**given_of(recipe.text), "source": text_name(recipe.text.source), "part": "train"},
         "fingerprint": train.fingerprint,
         "documents": len(documents),
         "never_drawn": rows.Text(documents, recipe.rows.length).never_drawn,
@@ -140,11 +139,15 @@ def starting_model(recipe: recipes.Training, seed: int) -> tuple[nn.Module, PreT
     if saved is not None and recipe.method is not None:
         raise Usage(f"{recipe.model} was saved with {saved.scaling.name}; leave out [method] to train that further, or start from its base")
     path = method_of(recipe, made, seed) if saved is None else saved.scaling
+    evaluation.check_tokenizer(made, coder)
     if path is None:
         if recipe.positions is not None:
             raise Usage("[positions] without [method]: drawn positions reach beyond the window; add [method], for example identity")
         return made, coder
     sampler = None if recipe.positions is None else recipe.positions.build(path.window)
+    if sampler is not None:
+        # Asked once, so that rows it has no positions for are refused here and not in the first step.
+        sampler.draw(recipe.rows.length, torch.Generator())
     cache = "frozen" if saved is None else saved.cache
     return hf.extend(made, path, positions=sampler, cache=cache), coder
 
@@ -160,6 +163,11 @@ def method_of(recipe: recipes.Training, made: nn.Module, seed: int) -> scaling.P
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build(made, recipe.method["name"], given, window)
+
+
+def given_of(text: recipes.Text) -> dict:
+    """The options of a text that were given."""
+    return {name: value for name, value in vars(text).items() if value is not None}
 
 
 def encoded(corpus: corpora.Corpus, coder: PreTrainedTokenizerBase) -> list[Tensor]:
