@@ -300,6 +300,16 @@ def test_a_model_that_was_trained_otherwise_is_not_read(given, tmp_path):
         runs.trained(place(given, tmp_path, replace(TINY, rate=1e-4)), row.tuning, 1)
 
 
+def test_a_training_that_began_from_another_base_model_is_not_gone_on_with(given, tmp_path, monkeypatch):
+    row, here = study.by_name("plain"), place(given, tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        runs.train(here, row.tuning, 1, callbacks=[Killed()])
+    # Equal in everything but its weights, as a base model that was trained anew is.
+    monkeypatch.setattr(study.Material, "weights", "others")
+    with pytest.raises(ValueError, match="trained otherwise"):
+        runs.train(here, row.tuning, 1)
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [
@@ -308,6 +318,7 @@ def test_a_model_that_was_trained_otherwise_is_not_read(given, tmp_path):
         (dict(seeds=()), "whole numbers"),
         (dict(seeds=(1, 1)), "each once"),
         (dict(seeds=(-1,)), "whole numbers"),
+        (dict(seeds=(1, 2**32)), "below 2.32"),
         (dict(minutes=0), "above 0"),
         (dict(device="tpu"), "cpu"),
     ],

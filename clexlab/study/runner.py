@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -100,9 +101,9 @@ def check(profile: Profile, rows: Sequence[Row], seeds: Sequence[int], device: s
         raise ValueError(f"seeds are {list(seeds)}; give whole numbers from 0, each once")
     if not frequencies.is_finite(minutes) or minutes <= 0:
         raise ValueError(f"minutes is {minutes!r}; it must be a number above 0")
-    for row in rows:
+    for row, seed in product(rows, seeds):
         if row.tuning is not None:
-            profile.plan(seeds[0], device, span=row.tuning.span, path_rate=row.tuning.path_rate)
+            profile.plan(seed, device, span=row.tuning.span, path_rate=row.tuning.path_rate)
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("device is cuda and torch sees no GPU here; use cpu, or look at clexlab doctor")
 

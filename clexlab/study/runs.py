@@ -19,7 +19,7 @@ from clexlab.study.methods import Row
 from clexlab.study.sizes import Profile
 from clexlab.study.tuning import Tuning
 
-WEIGHTS, TRAINED = "model.safetensors", "trained.json"
+WEIGHTS, BEGUN, TRAINED = "model.safetensors", "begun.json", "trained.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +40,16 @@ class Place:
 
 
 def train(place: Place, tuning: Tuning, seed: int, callbacks: Sequence[TrainerCallback] = ()) -> None:
-    """Train `tuning` from the base model, or go on from its last checkpoint; its weights stay in the scratch folder."""
+    """Train `tuning` from the base model, or go on from its last checkpoint; its weights stay in the scratch folder.
+
+    Raises ValueError where the checkpoints are of a training that was asked for otherwise, of another base model for one.
+    """
     folder = place.folder(tuning, seed)
+    asked, begun = _asked(place, tuning, seed), training.last_checkpoint(folder) is not None
+    if begun:
+        _check_asked(folder, BEGUN, json.loads((folder / BEGUN).read_text(encoding="utf-8")), asked)
+    else:
+        _put(folder / BEGUN, asked)
     model = _extended(place, tuning, seed, training_positions=True)
     tuning.learns(model)
     plan = _plan(place, tuning, seed)
@@ -52,14 +60,12 @@ def train(place: Place, tuning: Tuning, seed: int, callbacks: Sequence[TrainerCa
         folder=folder,
         objective=tuning.objective(place.material.model()),
         callbacks=callbacks,
-        resume=training.last_checkpoint(folder) is not None,
+        resume=begun,
     )
     safetensors.torch.save_model(done.model, str(folder / WEIGHTS))
-    left = {"seconds": done.seconds, "tokens": done.tokens, "curve": done.curve, "asked": _asked(place, tuning, seed)}
-    # Written last and in one move: where it is, the weights are whole.
-    whole = folder / f"{TRAINED}.part"
-    whole.write_text(json.dumps(left), encoding="utf-8")
-    os.replace(whole, folder / TRAINED)
+    left = {"seconds": done.seconds, "tokens": done.tokens, "curve": done.curve, "asked": asked}
+    # Written last: where it is, the weights are whole.
+    _put(folder / TRAINED, left)
     for checkpoint in folder.glob("checkpoint-*"):
         shutil.rmtree(checkpoint)
 
@@ -71,8 +77,7 @@ def trained(place: Place, tuning: Tuning, seed: int) -> tuple[nn.Module, dict]:
     """
     folder = place.folder(tuning, seed)
     left = json.loads((folder / TRAINED).read_text(encoding="utf-8"))
-    if left["asked"] != _asked(place, tuning, seed):
-        raise ValueError(f"{folder} holds a model that was trained otherwise (see {TRAINED} there); remove the folder to train anew")
+    _check_asked(folder, TRAINED, left["asked"], _asked(place, tuning, seed))
     model = _extended(place, tuning, seed, training_positions=False)
     safetensors.torch.load_model(model, str(folder / WEIGHTS))
     return model.eval(), left
@@ -101,6 +106,20 @@ def measure(place: Place, row: Row, seed: int, experiment: str, run: str) -> res
         tokens=log.get("tokens"),
         protocol="; ".join(part for part in (made.protocol, _protocol(place, row), profile.note) if part),
     )
+
+
+def _check_asked(folder: Path, file: str, before: dict, asked: dict) -> None:
+    """ValueError where `file` in `folder` tells of another training than the one that is asked for."""
+    if before != asked:
+        raise ValueError(f"{folder} holds a model that was trained otherwise (see {file} there); remove the folder to train anew")
+
+
+def _put(file: Path, content: dict) -> None:
+    """Write `content` in one move: the file is there whole, or not at all."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    draft = file.with_name(f"{file.name}.part")
+    draft.write_text(json.dumps(content), encoding="utf-8")
+    os.replace(draft, file)
 
 
 def _extended(place: Place, tuning: Tuning, seed: int, *, training_positions: bool) -> nn.Module:
