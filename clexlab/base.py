@@ -1,10 +1,12 @@
 """The base model: a Llama of 6.2 million parameters with a window of 256 tokens, shipped so that every experiment starts from it.
 
-    clexlab train base --out FOLDER --seed 0 --device cpu
+    clexlab train words --out words        three stages, one after the other in one folder
+    clexlab train recall --out recall
+    clexlab train base --out base
 
-Trained on the source of Python's standard library, 80 % of the rows plain text, a tenth each with pass keys and with spans to
-copy, so that recall within the window can be tested beyond it. Every row lies inside one document. Good inside its window, clearly
-worse beyond: that is the exhibit.
+Trained on the source of Python's standard library: plain text and rows with pass keys and with spans to copy, so that recall within
+the window can be tested beyond it; then rows that repeat themselves, on which heads that look back form; then both (the shares are
+in `configs`). Every row lies inside one document. Good inside its window, clearly worse beyond: that is the exhibit.
 """
 
 from collections.abc import Mapping
@@ -27,7 +29,7 @@ from clexlab import bpe, corpora, results, rows, tasks
 
 FOLDER = results.ROOT / "data" / "models" / "base"
 WINDOW = 256
-# Which part of the rows comes from which source.
+# Which part of the rows comes from which source, in the first stage and in every tuning of the study.
 SHARES = {"text": 0.8, "passkey": 0.1, "copy": 0.1}
 
 
@@ -65,7 +67,7 @@ def data(
     generator: torch.Generator,
     shares: Mapping[str, float] = MappingProxyType(SHARES),
 ) -> rows.Rows:
-    """`count` rows of `length` tokens in the `shares` of text, pass keys and spans to copy that the base is trained and tuned on.
+    """`count` rows of `length` tokens in the `shares` of text, pass keys and spans to copy; left out, those that methods are tuned on.
 
     Two more parts, for a stage of training before that: "echo" and "echo_few", spans of any token or of few said again and again.
     """
@@ -78,7 +80,7 @@ def data(
 def load(folder: Path = FOLDER) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
     """The shipped model, in float32 and eval mode, and its tokenizer."""
     if not (folder / "config.json").is_file():
-        raise ValueError(f"{folder} holds no model; make one with clexlab train base --out {folder}")
+        raise ValueError(f"{folder} holds no model; data/README.md has the three commands that make the base model")
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
     return model.eval(), AutoTokenizer.from_pretrained(folder, local_files_only=True)
 
