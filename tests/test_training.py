@@ -18,9 +18,9 @@ from hf_training import FIELD, Stretched, batch, build
 from training_runs import PLAN, by_row, data, extended, plain, told, weights
 
 import clexlab
-from clexlab import hf, ode, positions, scaling, training
+from clexlab import hf, objectives, ode, positions, scaling, training
 from clexlab.training import Plan, checkpoints
-from clexlab.training.trainer import PartTrainer, collate
+from clexlab.training.trainer import Clip, PartTrainer, collate
 
 QUICK = Plan(steps=3, rows=4, rate=1e-2, path_rate=1e-2, log_every=1)
 
@@ -231,6 +231,32 @@ def test_a_path_rate_of_zero_leaves_the_field_where_it_was_and_trains_the_model(
     done = training.train(extended(), data(QUICK), Plan(**{**vars(QUICK), "path_rate": 0.0}), folder=tmp_path)
     for name, weight in weights(done.model).items():
         assert torch.equal(weight, before[name]) == (FIELD in name), name
+
+
+def test_the_model_learns_beside_a_path_what_it_learns_beside_a_frozen_one(tmp_path):
+    class Pulled(objectives.NextToken):
+        """A path whose gradient is some thousand times the model's."""
+
+        def __call__(self, model, tokens):
+            terms = super().__call__(model, tokens)
+            path = [weight for name, weight in model.named_parameters() if FIELD in name and weight.requires_grad]
+            return {**terms, "pull": sum((1e4 * weight.sum() for weight in path), torch.zeros(())).expand(len(tokens))}
+
+    plan = Plan(**{**vars(QUICK), "path_rate": 0.0})
+    free, frozen = extended(), extended()
+    hf.rotary_of(frozen).scaling.requires_grad_(False)
+    for name, model in (("free", free), ("frozen", frozen)):
+        training.train(model, data(QUICK), plan, folder=tmp_path / name, objective=Pulled())
+    assert same(free, frozen)
+
+
+def test_gradients_of_the_model_are_still_cut():
+    clip, model = Clip(), plain()
+    for weight in model.parameters():
+        weight.grad = torch.full_like(weight, 3.0)
+    clip.on_train_begin(None, None, None, model=model)
+    clip.on_pre_optimizer_step(None, None, None)
+    assert torch.stack([weight.grad.norm() for weight in model.parameters()]).norm().item() == pytest.approx(1.0, rel=1e-3)
 
 
 def test_the_path_can_be_all_that_learns(tmp_path):

@@ -19,6 +19,8 @@ from clexlab.training.plan import Plan
 
 # Parameters below this name belong to the path, not to the model.
 PATH = ".scaling."
+# What a gradient is cut to, the model's and the path's each on its own.
+NORM = 1.0
 
 
 class Diverged(ValueError):
@@ -31,6 +33,7 @@ class PartTrainer(Trainer):
     def __init__(self, *args, objective: Objective, **kwargs) -> None:
         self.clock = Clock()
         super().__init__(*args, **kwargs)
+        self.add_callback(Clip())
         # Last, so that it sees what every other callback asked for.
         self.add_callback(self.clock)
         self.objective = objective
@@ -97,6 +100,24 @@ class Clock(TrainerCallback):
             control.should_log = True
 
 
+class Clip(TrainerCallback):
+    """Before a step the gradient of the model is cut to `NORM`, and that of the path to `NORM`, each on its own.
+
+    Cut together, as the Trainer does it, they share one norm: dθ is multiplied by positions, so at large t a field's gradient is many
+    times the model's (3 times with two numbers per pair, 1000 times with the official field), and the model would learn that much
+    less from long texts than beside a field frozen at zero. Such a control would differ in more than the field.
+    """
+
+    def on_train_begin(self, args, state, control, model=None, **kwargs) -> None:
+        path = path_parameters(model)
+        learned = {id(weight) for weight in path}
+        self.groups = (path, [weight for weight in model.parameters() if id(weight) not in learned])
+
+    def on_pre_optimizer_step(self, args, state, control, **kwargs) -> None:
+        for weights in self.groups:
+            nn.utils.clip_grad_norm_(weights, NORM)
+
+
 @dataclass(frozen=True)
 class Share:
     """What one process of several draws where rows have draws of their own: its rows out of those of the whole step.
@@ -160,6 +181,8 @@ def arguments(plan: Plan, folder: Path, use_cache: bool) -> transformers.Trainin
         lr_scheduler_kwargs={"min_lr_rate": plan.floor},
         weight_decay=plan.weight_decay,
         adam_beta2=0.98,
+        # `Clip` does it.
+        max_grad_norm=0.0,
         logging_steps=plan.log_every,
         logging_first_step=True,
         # A loss that is no number shall be seen; and looking for it in every step waits for the GPU.
