@@ -63,6 +63,13 @@ LESSONS = (
         minutes=60,
     ),
     Lesson(
+        number=6,
+        title="fine-tune and evaluate",
+        question="Trained at one window, tested at sixteen: does a learned field help, and how would one know?",
+        outcome="you tune three methods under one budget, and read from records, seed by seed, what a learned field is worth",
+        minutes=55,
+    ),
+    Lesson(
         number=7,
         title="cache and generation",
         question="Why does a key cache break when frequencies change, and what repairs it?",
@@ -79,7 +86,6 @@ LESSONS = (
 )
 
 PLANNED = (
-    (6, "fine-tune and evaluate"),
     (8, "train short, test long"),
     (9, "search the factors"),
     (10, "without training"),
