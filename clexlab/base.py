@@ -29,8 +29,8 @@ from clexlab import bpe, corpora, results, rows, tasks
 
 FOLDER = results.ROOT / "data" / "models" / "base"
 WINDOW = 256
-# Which part of the rows comes from which source, in the first stage and in every tuning of the study.
-SHARES = {"text": 0.8, "passkey": 0.1, "copy": 0.1}
+# Which part of the rows comes from which source, in the last stage and in every tuning of the study.
+SHARES = {"text": 0.7, "passkey": 0.1, "copy": 0.1, "echo": 0.07, "echo_few": 0.03}
 
 
 def config() -> LlamaConfig:

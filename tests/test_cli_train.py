@@ -155,7 +155,7 @@ def test_the_base_config_is_the_one_that_made_the_shipped_model():
     assert (plan.steps, plan.rows, plan.rate, plan.warmup, plan.weight_decay, plan.seed) == (2000, 8, 1.2e-3, 50, 0.1, 0)
     assert (plan.log_every, plan.save_every) == (25, 250)
     assert (recipe.rows.length, recipe.model, recipe.dtype) == (base.WINDOW, "recall", "bfloat16")
-    assert recipe.rows.shares == {"text": 0.7, "passkey": 0.1, "copy": 0.1, "echo": 0.07, "echo_few": 0.03}
+    assert recipe.rows.shares == base.SHARES
 
 
 def test_the_library_by_its_word_has_the_train_half_the_base_was_trained_on():
