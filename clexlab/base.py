@@ -67,9 +67,10 @@ def data(
     generator: torch.Generator,
     shares: Mapping[str, float] = MappingProxyType(SHARES),
 ) -> rows.Rows:
-    """`count` rows of `length` tokens in the `shares` of text, pass keys and spans to copy; left out, those that methods are tuned on.
+    """`count` rows of `length` tokens in the `shares` of the parts; left out, those that the base was trained and methods are tuned on.
 
-    Two more parts, for a stage of training before that: "echo" and "echo_few", spans of any token or of few said again and again.
+    Parts: "text", "passkey" and "copy" (things to recall in text), "echo" and "echo_few" (a span said again and again, of any token or
+    of few).
     """
     text, size = rows.Text(documents, length), len(tokenizer)
     echoes = tasks.Echo("echo", length, size, size - 1), tasks.Echo("echo_few", length, size, tasks.FEW)
