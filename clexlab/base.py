@@ -69,12 +69,13 @@ def data(
 ) -> rows.Rows:
     """`count` rows of `length` tokens in the `shares` of the parts; left out, those that the base was trained and methods are tuned on.
 
-    Parts: "text", "passkey" and "copy" (things to recall in text), "echo" and "echo_few" (a span said again and again, of any token or
+    Parts: "text", "passkey" and "copy" (things to recall in text), "keys" (pass keys, hardly any text), "echo" and "echo_few" (a span said again and again, of any token or
     of few).
     """
     text, size = rows.Text(documents, length), len(tokenizer)
     echoes = tasks.Echo("echo", length, size, size - 1), tasks.Echo("echo_few", length, size, tasks.FEW)
-    sources = (text, tasks.Passkey(text, tokenizer), tasks.Copy(text, size), *echoes)
+    keys = tasks.Passkey(text, tokenizer), tasks.Passkey.dense(text, tokenizer)
+    sources = (text, *keys, tasks.Copy(text, size), *echoes)
     return rows.mix({source: shares[source.name] for source in sources if source.name in shares}, count, generator)
 
 

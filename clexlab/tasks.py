@@ -15,6 +15,7 @@ from jaxtyping import Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from clexlab import frequencies
 from clexlab.rows import Text, check_length
 
 COLOURS = tuple("red blue green black white brown grey pink gold dark light pale warm cold old new".split())
@@ -23,7 +24,7 @@ DIGITS = 5
 # Distinct tokens of `Echo` with few of them: as many as letters and digits.
 FEW = 36
 # One statement of a pass key in so many tokens of a training row, and as many tokens in one span to copy.
-TOKENS_PER_PASSKEY, TOKENS_PER_COPY = 64, 128
+TOKENS_PER_PASSKEY, TOKENS_PER_DENSE_PASSKEY, TOKENS_PER_COPY = 64, 40, 128
 
 
 @dataclass(frozen=True)
@@ -59,16 +60,29 @@ def draw_names(count: int, generator: torch.Generator) -> list[str]:
 
 
 class Passkey:
-    """Training rows: text with one pass key per 64 tokens, each said twice; all first times before all second times."""
+    """Training rows: text with one pass key per 64 tokens, each said twice; all first times before all second times.
+
+    `Passkey.dense` are rows with as many as fit, hardly any text between them. A base that copied random spans had not learned pass
+    keys from 10 % of the first kind: ten digits are everywhere, so what follows a digit is known from more than one token before it.
+    """
 
     name = "passkey"
 
-    def __init__(self, filler: Text, tokenizer: PreTrainedTokenizerBase) -> None:
-        self.length, self.filler, self.tokenizer = filler.length, filler, tokenizer
+    def __init__(self, filler: Text, tokenizer: PreTrainedTokenizerBase, spacing: int = TOKENS_PER_PASSKEY) -> None:
+        if not frequencies.is_whole(spacing) or spacing < 1:
+            raise ValueError(f"spacing is {spacing!r}; it must be a whole number of tokens, at least 1, for every pass key")
+        self.length, self.filler, self.tokenizer, self.spacing = filler.length, filler, tokenizer, spacing
+
+    @classmethod
+    def dense(cls, filler: Text, tokenizer: PreTrainedTokenizerBase) -> "Passkey":
+        """Rows of the part "keys": one pass key per 40 tokens, which is about what one said twice takes."""
+        made = cls(filler, tokenizer, TOKENS_PER_DENSE_PASSKEY)
+        made.name = "keys"
+        return made
 
     def draw(self, generator: torch.Generator) -> Int[Tensor, "length"]:
         """`length` tokens; ValueError where the row is too short for a pass key."""
-        count = max(1, self.length // TOKENS_PER_PASSKEY)
+        count = max(1, self.length // self.spacing)
         names = draw_names(count, generator)
         said = [statement(self.tokenizer, name, draw_key(generator)).tokens for name in names]
         again = [said[index] for index in torch.randperm(count, generator=generator).tolist()]

@@ -470,5 +470,5 @@ def test_workers_are_the_same_command_with_one_thread_each(tiny_command, tmp_pat
     assert cli.main(["run", "study", *words, "--workers", "2"]) == 1
     assert len(started) == 2 and all(threads == "1" for _, threads in started)
     for command, _ in started:
-        asked, given_back = cli.parser().parse_args(["run", "study", *words, "--workers", "1"]), cli.parser().parse_args(command[3:])
+        asked, given_back = cli.parser().parse_args(["run", "study", *words, "--child"]), cli.parser().parse_args(command[3:])
         assert vars(given_back) == vars(asked)

@@ -48,6 +48,8 @@ def add_run(commands: Any, command: Any) -> None:
     study.add_argument("--out", type=Path, metavar="FOLDER", help="where the records go (default: data/results)")
     study.add_argument("--minutes", type=minutes, metavar="M", help="begin nothing that ends later (default: 10)")
     study.add_argument("--workers", type=whole, metavar="N", help="so many processes of one thread each (default: this one)")
+    # What one of several processes is started with: the first one prints the table for all.
+    study.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     one.set_defaults(command=command)
 
 

@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
             given=given,
             report=partial(print, flush=True),
         )
-    if options.workers is None:
+    if not options.child:
         tell(experiment, out, profile)
     return 1 if outcome.failed else 0
 
@@ -58,7 +58,7 @@ def tell(experiment: str, out: Path, profile: study.Profile) -> None:
 
 def several(options: argparse.Namespace, workers: int) -> int:
     """The same command in several processes of one thread each; they share the work by locks, and a stop reaches all of them."""
-    command = [sys.executable, "-m", "clexlab.cli", "run", "study", *again(options), "--workers", "1"]
+    command = [sys.executable, "-m", "clexlab.cli", "run", "study", *again(options), "--child"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     processes = [subprocess.Popen(command, env=environment) for _ in range(workers)]
     try:
@@ -67,7 +67,7 @@ def several(options: argparse.Namespace, workers: int) -> int:
         for process in processes:
             process.terminate()
         raise
-    return max(abs(status) for status in statuses)
+    return int(any(statuses))
 
 
 def again(options: argparse.Namespace) -> list[str]:

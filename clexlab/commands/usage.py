@@ -53,7 +53,7 @@ def failing() -> Iterator[None]:
     except (RuntimeError, MemoryError) as error:
         if not isinstance(error, MemoryError) and "memory" not in str(error):
             raise
-        raise Failed(f"out of memory ({one_line(error)[:120]}); use a smaller --batch or smaller --factors") from None
+        raise Failed(f"out of memory ({one_line(error)[:120]}); use shorter texts or fewer at once") from None
 
 
 @contextmanager

@@ -154,7 +154,6 @@ LADDER = (
         about="the base model's weights stay; its path alone is trained, at 3e-3: nothing has to follow it",
         tuning=replace(OURS, name="path-only", path=WITH_TEMPERATURE, learns=path_only),
         control="11-control",
-        against="09-temperature",
         prediction="A gain over YaRN without tuning beyond 4×, worse than every tuned rung: a few dozen numbers move where attention"
         " looks, not what the model does with it. Nothing is lost at 1×, where the path is fixed.",
     ),

@@ -96,7 +96,7 @@ def measure(place: Place, row: Row, seed: int, experiment: str, run: str) -> res
     made = evaluation.record(
         measured, experiment=experiment, run=run, config=config, seed=seed, device=place.device, recalls=recalls
     )
-    metrics = {**made.metrics, **_path_metrics(evaluation.path_of(model))}
+    metrics = {**made.metrics, **_path_metrics(evaluation.path_of(model), measured.result)}
     measuring = time.perf_counter() - began
     metrics |= {"measuring_seconds": measuring, "training_seconds": log.get("seconds", 0.0), "curve": log.get("curve", [])}
     return replace(
@@ -176,11 +176,11 @@ def _recalls(place: Place, model: nn.Module, row: Row) -> list[evaluation.Recall
     ]
 
 
-def _path_metrics(path: scaling.Path | None) -> dict:
-    """A(t), and what a field has learned: ln θ(t)/θ_prior(t) of every pair."""
+def _path_metrics(path: scaling.Path | None, result: evaluation.LossByLength) -> dict:
+    """A(t) and what a field has learned, ln θ(t)/θ_prior(t) of every pair, at the t that each length was read with."""
     if path is None:
         return {}
-    factors = {f"{factor:g}": factor for factor in evaluation.FACTORS}
+    factors = {f"{row.factor:g}": row.scale for row in result.rows}
     with torch.no_grad():
         learned = {"temperature": {name: path.attention_scale(factor) for name, factor in factors.items()}}
         if isinstance(path, scaling.CLEX):

@@ -217,6 +217,17 @@ class LabNotebook:
         """Every error of cells, outputs, widgets, kernel callbacks and the page."""
         return self.page.evaluate("() => window.lab.troubles()") + self.page.thrown
 
+    def wait_for_progress(self, word: str) -> None:
+        """Wait until a progress bar says exactly `word`."""
+        self.page.wait_for_function(
+            "word => [...document.querySelectorAll('.widget-hprogress label')].some((label) => label.textContent === word)", arg=word
+        )
+
+    def drawn(self) -> dict[str, int]:
+        """Name and number of points of every curve of the first explorer that has some."""
+        curves = self.page.evaluate("() => document.querySelector('.clexlab').drawn.curves.map(({name, xs}) => [name, xs.length])")
+        return {name: points for name, points in curves if points}
+
     def figures(self) -> int:
         """How many plotly figures and explorers the notebook shows."""
         return self.page.evaluate("() => window.lab.figures()")

@@ -12,12 +12,6 @@ def notebook(opened, folder):
         yield running
 
 
-def drawn(notebook):
-    """Name and number of points of every curve that has some."""
-    curves = notebook.page.evaluate("() => document.querySelector('.clexlab').drawn.curves.map(({name, xs}) => [name, xs.length])")
-    return {name: points for name, points in curves if points}
-
-
 def legend(notebook):
     return [name.strip() for name in notebook.page.locator(".clexlab-legend label:visible").all_inner_texts()]
 
@@ -31,7 +25,7 @@ def finding(notebook, *words):
 
 def test_the_records_are_drawn_and_the_sentence_stands_below(notebook):
     assert notebook.troubles() == []
-    assert drawn(notebook)["clex"] == drawn(notebook)["control"] == 4 and legend(notebook) == ["window", "clex", "control"]
+    assert notebook.drawn()["clex"] == notebook.drawn()["control"] == 4 and legend(notebook) == ["window", "clex", "control"]
     assert "At 8 × window (1,024 tokens), last quarter of a window, nats per token: " in finding(notebook)
 
 
@@ -39,7 +33,7 @@ def test_a_method_is_checked_by_keyboard(notebook):
     notebook.page.get_by_label("yarn", exact=True).focus()
     notebook.page.keyboard.press("Space")
     notebook.page.locator(".clexlab-legend label:visible", has_text="yarn").wait_for()
-    assert drawn(notebook)["yarn"] == 4 and notebook.python("print(explorer.methods)") == "('yarn', 'clex', 'control')"
+    assert notebook.drawn()["yarn"] == 4 and notebook.python("print(explorer.methods)") == "('yarn', 'clex', 'control')"
 
 
 def test_a_baseline_makes_differences_and_their_axis_says_so(notebook):

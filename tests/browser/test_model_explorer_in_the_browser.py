@@ -20,18 +20,6 @@ def entry(notebook, name):
     return notebook.page.get_by_label(name, exact=True)
 
 
-def wait_for_progress(notebook, word):
-    notebook.page.wait_for_function(
-        "word => [...document.querySelectorAll('.widget-hprogress label')].some((label) => label.textContent === word)", arg=word
-    )
-
-
-def drawn(notebook):
-    """Name and number of points of every curve that has some."""
-    curves = notebook.page.evaluate("() => document.querySelector('.clexlab').drawn.curves.map(({name, xs}) => [name, xs.length])")
-    return {name: points for name, points in curves if points}
-
-
 def legend(notebook):
     return notebook.page.locator(".clexlab-legend label:visible").all_inner_texts()
 
@@ -40,10 +28,10 @@ def test_one_press_measures_the_shipped_model_and_the_kernel_answers_meanwhile(n
     assert notebook.troubles() == [] and legend(notebook) == []
     press(notebook, "measure")
     assert notebook.python("print(6 * 7)") == "42"
-    wait_for_progress(notebook, "done")
+    notebook.wait_for_progress("done")
     notebook.settle()
     assert notebook.troubles() == []
-    assert drawn(notebook) == {"window": 2, "lengths to come": 2, "untouched": 2, "PI": 2, "YaRN": 2}
+    assert notebook.drawn() == {"window": 2, "lengths to come": 2, "untouched": 2, "PI": 2, "YaRN": 2}
     assert [name.strip() for name in legend(notebook)] == ["window", "untouched", "PI", "YaRN"]
     assert "After 256 tokens (2 × window) the untouched model loses" in notebook.page.locator(".clexlab-finding").inner_text()
 
@@ -55,7 +43,7 @@ def test_stop_ends_it_and_the_buttons_change_places(notebook):
     notebook.page.locator(".clexlab-finding", has_text="After 128 tokens (1 × window)").wait_for()
     assert notebook.page.locator(f"{notebook.panel} button", has_text="measure").is_disabled()
     press(notebook, "stop")
-    wait_for_progress(notebook, "stopped")
+    notebook.wait_for_progress("stopped")
     # The word comes first, the buttons a message later.
     notebook.page.locator(f"{notebook.panel} button:disabled", has_text="stop").wait_for()
     assert notebook.troubles() == []
@@ -68,5 +56,5 @@ def test_a_folder_that_is_not_there_is_one_line_in_the_widget_and_no_traceback(n
     alert = notebook.page.locator('.clexlab-error[role="alert"]', has_text="./nowhere is missing")
     alert.wait_for(state="visible")
     assert "Traceback" not in alert.inner_text() and len(alert.inner_text().splitlines()) == 1
-    wait_for_progress(notebook, "failed")
+    notebook.wait_for_progress("failed")
     assert notebook.python("print(explorer.curves)") == "{}"

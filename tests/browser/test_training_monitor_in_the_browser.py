@@ -44,18 +44,6 @@ def button(notebook, name, view=0, state="enabled"):
     return notebook.page.locator(f"{notebook.panel} .clexlab-explorer").nth(view).locator(f"button:{state}", has_text=name)
 
 
-def wait_for_progress(notebook, word):
-    notebook.page.wait_for_function(
-        "word => [...document.querySelectorAll('.widget-hprogress label')].some((label) => label.textContent === word)", arg=word
-    )
-
-
-def drawn(notebook):
-    """Name and number of points of every curve that has some."""
-    curves = notebook.page.evaluate("() => document.querySelector('.clexlab').drawn.curves.map(({name, xs}) => [name, xs.length])")
-    return {name: points for name, points in curves if points}
-
-
 def test_a_training_draws_itself_while_the_kernel_answers_and_stop_saves_it(notebook):
     assert notebook.troubles() == []
     button(notebook, "start").click()
@@ -64,7 +52,7 @@ def test_a_training_draws_itself_while_the_kernel_answers_and_stop_saves_it(note
     )
     assert notebook.python("print(6 * 7)") == "42"
     button(notebook, "stop").click()
-    wait_for_progress(notebook, "stopped")
+    notebook.wait_for_progress("stopped")
     button(notebook, "resume").wait_for()
     button(notebook, "start", state="disabled").wait_for()
     button(notebook, "stop", state="disabled").wait_for()
@@ -75,10 +63,10 @@ def test_a_training_draws_itself_while_the_kernel_answers_and_stop_saves_it(note
 def test_resume_goes_on_to_the_end_of_all_runs(notebook):
     notebook.python("Slow.pause = 0")
     button(notebook, "resume").click()
-    wait_for_progress(notebook, "done")
+    notebook.wait_for_progress("done")
     button(notebook, "resume", state="disabled").wait_for()
     notebook.settle()
-    points = drawn(notebook)
+    points = notebook.drawn()
     assert points["field frozen"] == 3 and points["CLEX"] >= 21 and points["text"] == points["copy"] == 3
     assert {"prior", "t = 2", "t = 4", "t = 8", "t = 16"} <= set(points)
     assert notebook.python("print(list(monitor.trained), not wrong.begun)") == "['CLEX', 'field frozen'] True"
@@ -90,4 +78,4 @@ def test_an_error_is_one_line_in_the_widget_and_no_traceback(notebook):
     alert = notebook.page.locator('.clexlab-error[role="alert"]', has_text="too few rows: the data have 18 rows")
     alert.wait_for(state="visible")
     assert "Traceback" not in alert.inner_text() and len(alert.inner_text().splitlines()) == 1
-    wait_for_progress(notebook, "failed")
+    notebook.wait_for_progress("failed")
