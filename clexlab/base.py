@@ -1,12 +1,13 @@
 """The base model: a Llama of 6.2 million parameters with a window of 256 tokens, shipped so that every experiment starts from it.
 
-    clexlab train words --out words        three stages, one after the other in one folder
+    clexlab train words --out words        four stages, one after the other in one folder
     clexlab train recall --out recall
     clexlab train base --out base
+    clexlab train keys --out keys          the shipped model
 
 Trained on the source of Python's standard library: plain text and rows with pass keys and with spans to copy, so that recall within
-the window can be tested beyond it; then rows that repeat themselves, on which heads that look back form; then both (the shares are
-in `configs`). Every row lies inside one document. Good inside its window, clearly worse beyond: that is the exhibit.
+the window can be tested beyond it; then rows that repeat themselves, on which heads that look back form; then both; then pass keys
+in plenty, until they are recalled (the shares are in `configs`). Every row lies inside one document. Good inside its window, clearly worse beyond: that is the exhibit.
 """
 
 from collections.abc import Mapping
@@ -29,7 +30,7 @@ from clexlab import bpe, corpora, results, rows, tasks
 
 FOLDER = results.ROOT / "data" / "models" / "base"
 WINDOW = 256
-# Which part of the rows comes from which source, in the last stage and in every tuning of the study.
+# Which part of the rows comes from which source, in the third stage and in every tuning of the study.
 SHARES = {"text": 0.7, "passkey": 0.1, "copy": 0.1, "echo": 0.07, "echo_few": 0.03}
 
 
@@ -82,7 +83,7 @@ def data(
 def load(folder: Path = FOLDER) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
     """The shipped model, in float32 and eval mode, and its tokenizer."""
     if not (folder / "config.json").is_file():
-        raise ValueError(f"{folder} holds no model; data/README.md has the three commands that make the base model")
+        raise ValueError(f"{folder} holds no model; data/README.md has the four commands that make the base model")
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
     return model.eval(), AutoTokenizer.from_pretrained(folder, local_files_only=True)
 

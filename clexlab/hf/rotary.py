@@ -11,7 +11,7 @@ import inspect
 import sys
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -22,7 +22,8 @@ from transformers import Cache
 from clexlab.hf.caches import CacheSemantics
 from clexlab.hf.schedules import Schedule
 from clexlab.hf.state import Call, Running, State
-from clexlab.positions.base import Sampler, draws_for
+from clexlab.positions.base import Draw, Sampler, draws_for
+from clexlab.positions.diluted import bias
 from clexlab.scaling.base import Path
 
 
@@ -30,14 +31,15 @@ from clexlab.scaling.base import Path
 class Angles:
     """Frequencies of one forward: one line of `theta` and one temperature per distinct factor; `line` says which row has which.
 
-    `line` is None where all rows share the first; a learned temperature is a tensor. `positions` replaces the model's own position
-    ids, in training only: one row for all of the batch, or one for each.
+    `line` is None where all rows share the first; a learned temperature is a tensor. In training only: `positions` replaces the model's
+    own position ids, one row for all of the batch, or one for each; `mask`, if any, its attention mask, added to the logits.
     """
 
     theta: Float[Tensor, "lines pairs"]
     scales: tuple[float, ...] | Float[Tensor, "lines"]
     line: tuple[int, ...] | None = None
     positions: Float[Tensor, "rows length"] | None = None
+    mask: Float[Tensor, "rows 1 length length"] | None = None
 
 
 class StandIn:
@@ -173,6 +175,8 @@ class Rotary(nn.Module):
             self.choose(decoder, given)
         elif given.get("past_key_values") is not None:
             self.vouch(given["past_key_values"])
+        if self.running.angles is not None and self.running.angles.mask is not None:
+            mask = self.running.angles.mask
         return None if mask is None else ((), {**given, "attention_mask": mask})
 
     def after(self, decoder: nn.Module, args: tuple, kwargs: dict[str, Any], output: object) -> None:
@@ -203,6 +207,7 @@ class Rotary(nn.Module):
         if self.training and self.positions is not None and cache is None and self.running.planned is None:
             draws = draws_for(self.positions, inputs.shape[0], new, torch.default_generator)
             angles = self.at([draw.factor for draw in draws], torch.stack([draw.positions for draw in draws]))
+            angles = replace(angles, mask=dilution(draws, decoder, given))
             self.running.angles, self.running.state = angles, None
             return
         state = self._own(cache, cached)
@@ -283,6 +288,27 @@ def token_counts(given: dict[str, Any], batch: int, new: int, cached: int) -> li
     if mask is not None:
         return [max(1, int(count)) for count in (mask != 0).sum(-1).tolist()]
     return [cached + new] * batch
+
+
+def dilution(draws: Sequence[Draw], decoder: nn.Module, given: dict[str, Any]) -> Float[Tensor, "rows 1 length length"] | None:
+    """The causal mask in which far keys count as the draws say, in the decoder's dtype; None for draws that count every token once.
+
+    Raises ValueError for a model with layers that see part of the text only, for an attention that takes no such mask, and where a mask
+    with padding was given too.
+    """
+    if all(draw.counts is None for draw in draws):
+        return None
+    config, mask, inputs = decoder.config, given.get("attention_mask"), _inputs(given)
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    if kinds != {"full_attention"} or getattr(config, "sliding_window", None) or config._attn_implementation not in ("sdpa", "eager"):
+        raise ValueError(
+            f"layers are {', '.join(sorted(kinds))} with sliding_window {getattr(config, 'sliding_window', None)} and"
+            f" {config._attn_implementation} attention; Diluted positions need full attention in every layer, computed by sdpa or eager"
+        )
+    if mask is not None and not (isinstance(mask, Tensor) and mask.ndim == 2 and bool((mask != 0).all())):
+        raise ValueError("Diluted positions make the attention mask themselves; give none, and rows without padding")
+    dtype = decoder.get_input_embeddings().weight.dtype
+    return torch.stack([bias(draw, dtype) for draw in draws])[:, None].to(inputs.device)
 
 
 @torch.compiler.disable

@@ -12,10 +12,14 @@ from clexlab import frequencies
 
 @dataclass(frozen=True)
 class Draw:
-    """One drawn step of training: rising positions, one per token, in tokens of the long text, and the factor t they belong to."""
+    """One drawn step of training: rising positions, one per token, in tokens of the long text, and the factor t they belong to.
+
+    `counts`, if any, says how many tokens of the long text each token stands for: see `Diluted`.
+    """
 
     positions: Float[Tensor, "length"]
     factor: float
+    counts: Float[Tensor, "length"] | None = None
 
 
 @runtime_checkable
