@@ -7,7 +7,8 @@
 
 Trained on the source of Python's standard library: plain text and rows with pass keys and with spans to copy, so that recall within
 the window can be tested beyond it; then rows that repeat themselves, on which heads that look back form; then both; then pass keys
-in plenty, until they are recalled (the shares are in `configs`). Every row lies inside one document. Good inside its window, clearly worse beyond: that is the exhibit.
+in plenty, until they are recalled (the shares are in `configs`). Every row lies inside one document. Good inside its window,
+clearly worse beyond: that is the exhibit.
 """
 
 from collections.abc import Mapping
@@ -70,8 +71,8 @@ def data(
 ) -> rows.Rows:
     """`count` rows of `length` tokens in the `shares` of the parts; left out, those that the base was trained and methods are tuned on.
 
-    Parts: "text", "passkey" and "copy" (things to recall in text), "keys" (pass keys, hardly any text), "echo" and "echo_few" (a span said again and again, of any token or
-    of few).
+    Parts: "text", "passkey" and "copy" (things to recall in text), "keys" (pass keys, hardly any text), "echo" and "echo_few" (a span
+    said again and again, of any token or of few).
     """
     text, size = rows.Text(documents, length), len(tokenizer)
     echoes = tasks.Echo("echo", length, size, size - 1), tasks.Echo("echo_few", length, size, tasks.FEW)

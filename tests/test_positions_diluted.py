@@ -1,6 +1,5 @@
 """Diluted draws: counts add up, the bias is what repeated keys do, and a model in training gets it; elsewhere nothing changes."""
 
-import clexlab
 import hf_models
 import pytest
 import torch
@@ -8,6 +7,7 @@ from hf_training import LENGTH, WINDOW, Stretched, batch, build, gradients, lear
 from hypothesis import given
 from hypothesis import strategies as st
 
+import clexlab
 from clexlab import hf, scaling
 from clexlab.positions import Diluted, Draw, FixedFactor, LogUniformFactors, PerRow, Scattered, SkipWise, WholeFactors
 from clexlab.positions.diluted import bias, counted, runs
@@ -79,7 +79,8 @@ def test_a_far_key_weighs_as_many_as_it_stands_for():
     model = clexlab.extend(build(1), lively(), positions=Given(counted(Draw(positions.float(), 1.0)))).train()
     found = model(input_ids=tokens, use_cache=False).logits[0, 3:]
     many = positions.repeat_interleave(repeats)
-    seen = torch.zeros(1, 1, len(many), len(many)).masked_fill(torch.ones(len(many), len(many)).triu(1).bool(), torch.finfo(torch.float32).min)
+    later = torch.ones(1, 1, len(many), len(many)).triu(1)
+    seen = later * torch.finfo(torch.float32).min
     plain = build(1).train()
     wanted = plain(
         input_ids=tokens.repeat_interleave(repeats, 1), position_ids=many[None], attention_mask=seen, use_cache=False
