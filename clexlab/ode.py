@@ -8,7 +8,7 @@ prior exactly, and a few steps in u are enough where the official code takes a h
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -193,18 +193,25 @@ class BoundedField(nn.Module):
 
 
 class PairField(nn.Module):
-    """Two numbers per pair and nothing shared: dr_j/du = bound · tanh(c_j0 + c_j1 u), all 0 at first.
+    """Two numbers per pair and nothing shared: dr_j/du = bound_j · tanh(c_j0 + c_j1 u), all 0 at first.
 
-    Every pair moves on its own, as a closed form would move it, and never faster than `bound` in d ln θ / d ln t. With so few numbers
+    Every pair moves on its own, as a closed form would move it, and never faster than `bound` in d ln θ / d ln t: one number, or one for
+    each pair, 0 for a pair that has to stay. A pair that turns many times within the window feels the smallest change at every
+    distance, and its gradient is mostly noise: bounds that follow YaRN's ramp leave it where it is. With so few numbers
     each has a strong gradient from the first step on: a network that starts with a last layer of zeros has none in its first layer.
     """
 
-    def __init__(self, pairs: int, bound: float = 1.0) -> None:
+    def __init__(self, pairs: int, bound: float | Sequence[float] = 1.0) -> None:
         super().__init__()
         if not frequencies.is_whole(pairs) or pairs < 1:
             raise ValueError(f"pairs is {pairs!r}; it must be a whole number of at least 1")
-        _check_bound(bound)
+        if isinstance(bound, Sequence):
+            _check_bounds(pairs, bound)
+            bound = tuple(float(one) for one in bound)
+        else:
+            _check_bound(bound)
         self.bound = bound
+        self.register_buffer("bounds", torch.tensor(bound, dtype=torch.float32).expand(pairs), persistent=False)
         self.level, self.slope = nn.Parameter(torch.zeros(pairs)), nn.Parameter(torch.zeros(pairs))
 
     def forward(
@@ -213,7 +220,7 @@ class PairField(nn.Module):
         """dr/du at u = ln t, whatever the residual is; ValueError for a residual of other pairs."""
         if residual.shape[-1] != len(self.level):
             raise ValueError(f"residual has {residual.shape[-1]} pairs, the field {len(self.level)}; build it for the path's own")
-        return self.bound * (self.level + self.slope * log_factor[..., None]).tanh()
+        return self.bounds.to(residual) * (self.level + self.slope * log_factor[..., None]).tanh()
 
 
 class NormCap(nn.Module):
@@ -241,6 +248,11 @@ class NormCap(nn.Module):
 def _check_bound(bound: object) -> None:
     if not frequencies.is_finite(bound) or bound <= 0:
         raise ValueError(f"bound is {bound!r}; it must be a finite number above 0")
+
+
+def _check_bounds(pairs: int, bounds: Sequence[float]) -> None:
+    if len(bounds) != pairs or not all(frequencies.is_finite(one) and one >= 0 for one in bounds) or not any(bounds):
+        raise ValueError(f"bound is {list(bounds)!r}; one for each of {pairs} pairs, finite and not below 0, at least one above it")
 
 
 @torch.no_grad()

@@ -121,6 +121,20 @@ def test_a_pair_field_is_its_two_numbers_per_pair_and_stays_within_its_bound(gen
     assert torch.equal(field(u[0], r[0]), rate[0])
 
 
+def test_a_pair_field_with_a_bound_for_each_pair(generator):
+    bounds = (0.0, 0.5, 1.0, 2.0)
+    field, alike = ode.PairField(4, bound=bounds), ode.PairField(4)
+    with torch.no_grad():
+        for weight, other in zip(field.parameters(), alike.parameters(), strict=True):
+            weight.copy_(torch.randn(4, generator=generator))
+            other.copy_(weight)
+    u, r = torch.rand(5, generator=generator) * 3, torch.zeros(5, 4)
+    torch.testing.assert_close(field(u, r), alike(u, r) * torch.tensor(bounds))
+    assert not field(u, r)[:, 0].any() and field.bound == bounds
+    # What is set, not learned: it is no part of a checkpoint, and follows the precision that is asked for.
+    assert set(field.state_dict()) == {"level", "slope"} and field.double()(u.double(), r.double()).dtype is torch.float64
+
+
 def test_every_number_of_a_pair_field_has_a_gradient_from_the_first_step_on():
     field = ode.PairField(4)
     (field(torch.tensor([0.7, 1.5]), torch.zeros(2, 4)) * torch.tensor([1.0, -2.0, 3.0, 0.5])).sum().backward()
@@ -193,6 +207,9 @@ def test_bad_input_is_refused(generator):
         ode.PairField(0)
     with pytest.raises(ValueError, match="bound is 0"):
         ode.PairField(4, bound=0)
+    for bounds in ([1.0] * 3, [0.0] * 4, [1.0, 1.0, -1.0, 1.0], [1.0, float("nan"), 1.0, 1.0]):
+        with pytest.raises(ValueError, match="one for each of 4 pairs"):
+            ode.PairField(4, bound=bounds)
     with pytest.raises(ValueError, match="residual has 3 pairs, the field 4"):
         ode.PairField(4)(torch.ones(2), torch.zeros(2, 3))
     with pytest.raises(ValueError, match="cap is -1"):

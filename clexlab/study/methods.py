@@ -4,11 +4,11 @@ A row is a training (or none) and a reading. Rows that share a training share th
 tuning" is one more reading of the plainly tuned model. Predictions were written before the rows ran.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from clexlab import scaling
 from clexlab.evaluation.contexts import Truncated
-from clexlab.positions import LogUniformFactors, Scattered, SkipWise, WholeFactors
+from clexlab.positions import Diluted, LogUniformFactors, PerRow, Scattered, SkipWise, WholeFactors
 from clexlab.scaling.clex import OFFICIAL_STEPS
 from clexlab.study.tuning import (
     MAX_FACTOR,
@@ -19,9 +19,11 @@ from clexlab.study.tuning import (
     Reading,
     Tuning,
     Under,
-    bounded_field,
+    distilled,
     official_drift,
     official_field,
+    path_only,
+    ramp_field,
 )
 
 
@@ -59,13 +61,20 @@ OFFICIAL = Tuning(
     path_rate=OFFICIAL_RATE,
 )
 OFFICIAL_FROZEN = Tuning(name="clex-official-frozen", path=official_drift, positions=Positions(Scattered, WHOLE))
-OURS = Tuning(
-    name="clex-bounded",
-    path=Learned(prior=YARN, field=bounded_field),
-    positions=Positions(SkipWise, LOG_UNIFORM),
-    path_rate=3e-3,
-)
-OURS_FROZEN = Tuning(name="skip-wise-yarn", path=YARN, positions=Positions(SkipWise, LOG_UNIFORM))
+# Pairs that a prior leaves alone stay; the others have two numbers each, which this rate can move by one or two in a tuning.
+PATH_RATE = 2e-2
+
+
+def diluted_rows(window: int) -> PerRow:
+    """Skip-wise positions with a factor for every row, far keys counted as often as they would occur."""
+    return PerRow(Diluted(SkipWise(window=window, factors=LOG_UNIFORM)))
+
+
+FREE = Learned(prior=YARN, field=ramp_field)
+OURS = Tuning(name="clex-ours", path=FREE, positions=diluted_rows, objective=distilled, path_rate=PATH_RATE)
+OURS_FROZEN = Tuning(name="clex-ours-frozen", path=YARN, positions=diluted_rows, objective=distilled)
+SKIP_WISE_YARN = Tuning(name="skip-wise-yarn", path=YARN, positions=Positions(SkipWise, LOG_UNIFORM))
+PATH_ONLY = replace(OURS, name="clex-path", learns=path_only)
 
 
 def full_length(method: type[scaling.Path]) -> Tuning:
@@ -121,8 +130,8 @@ ROWS = (
         Row(
             name=f"full-{method.name}",
             title=f"{method.title}, full length",
-            about=f"tuned on rows of 16 windows at θ(16) and read at θ(16) at every length: an upper bound for {method.title} at 16×,"
-            " not for 1×, where θ(16) costs",
+            about=f"tuned on rows of 16 windows, from documents that long, at θ(16) and read at θ(16) at every length: an upper bound"
+            f" for {method.title} at 16×, not for 1×, where θ(16) costs",
             tuning=full_length(method),
         )
         for method in (scaling.Linear, scaling.YaRN)
@@ -141,16 +150,31 @@ ROWS = (
         tuning=OFFICIAL_FROZEN,
     ),
     Row(
+        name="skip-wise-yarn",
+        title="skip-wise YaRN",
+        about="skip-wise positions with YaRN's path and temperature, log-uniform t, nothing learned about θ(t): the row to beat",
+        tuning=SKIP_WISE_YARN,
+    ),
+    Row(
+        name="clex-path",
+        title="CLEX, path alone",
+        about="the base model's weights stay: a field with two numbers per pair on YaRN's path, on diluted skip-wise"
+        " positions, towards the base model's own predictions",
+        tuning=PATH_ONLY,
+        control="yarn",
+    ),
+    Row(
         name="clex-ours",
         title="CLEX, ours",
-        about="YaRN's path and temperature with a bounded field on top, skip-wise positions, log-uniform t up to 16",
+        about="the same field, trained with the model: YaRN's path, diluted skip-wise positions, a t for every row,"
+        " distillation",
         tuning=OURS,
         control="clex-ours-frozen",
     ),
     Row(
         name="clex-ours-frozen",
         title="ours, field frozen at zero",
-        about="the control of ours, and the row to beat: skip-wise positions with YaRN's path and temperature",
+        about="the control of ours: the same positions, t and objective, nothing learned about θ(t)",
         tuning=OURS_FROZEN,
     ),
 )

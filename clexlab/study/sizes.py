@@ -17,9 +17,9 @@ class Profile:
     name: str
     steps: int
     rows: int = 16
-    rate: float = 1e-3
+    rate: float = 3e-4
     warmup: int = 0
-    texts: int = 24
+    texts: int = 16
     trials: int = 8
     depths: tuple[float, ...] = (0.1, 0.5, 0.9)
     recall_factors: tuple[float, ...] = (1.0, 8.0)
@@ -27,8 +27,8 @@ class Profile:
     batch: int = 4
     log_every: int = 4
     save_every: int = 16
-    training_seconds: float = 100.0
-    measuring_seconds: float = 40.0
+    training_seconds: float = 170.0
+    measuring_seconds: float = 60.0
     note: str = ""
 
     def plan(self, seed: int, device: str, *, span: int, path_rate: float) -> training.Plan:

@@ -52,9 +52,10 @@ def bounded_field(found: Geometry, generator: torch.Generator) -> nn.Module:
     return ode.BoundedField(found.head_dim // 2, generator=generator)
 
 
-def pair_field(found: Geometry, generator: torch.Generator) -> nn.Module:
-    """Two numbers per pair, all zero at first."""
-    return ode.PairField(found.head_dim // 2)
+def ramp_field(found: Geometry, generator: torch.Generator) -> nn.Module:
+    """Two numbers per pair, all zero at first; a pair is as free as YaRN interpolates it: the fastest stay, the slow ones may move."""
+    kept = scaling.IndexRamp().kept(found.head_dim, found.base, found.window)
+    return ode.PairField(found.head_dim // 2, bound=(1 - kept).tolist())
 
 
 def no_temperature() -> None:
@@ -110,8 +111,8 @@ def next_token(model: nn.Module) -> Objective:
 
 
 def distilled(model: nn.Module) -> Objective:
-    """Next-token training, and the untouched model's own predictions of the same row at ordinary positions."""
-    return Distilled(model)
+    """Next-token training, and with weight 4 the untouched model's own predictions of the same row at ordinary positions."""
+    return Distilled(model, weight=4.0)
 
 
 @dataclass(frozen=True, kw_only=True)
