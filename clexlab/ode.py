@@ -8,7 +8,7 @@ prior exactly, and a few steps in u are enough where the official code takes a h
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -193,25 +193,18 @@ class BoundedField(nn.Module):
 
 
 class PairField(nn.Module):
-    """Two numbers per pair and nothing shared: dr_j/du = bound_j · tanh(c_j0 + c_j1 u), all 0 at first.
+    """Two numbers per pair and nothing shared: dr_j/du = bound · tanh(c_j0 + c_j1 u), all 0 at first.
 
-    Every pair moves on its own, as a closed form would move it, and never faster than `bound` in d ln θ / d ln t: one number, or one for
-    each pair, 0 for a pair that has to stay. A pair that turns many times within the window feels the smallest change at every
-    distance, and its gradient is mostly noise: bounds that follow YaRN's ramp leave it where it is. With so few numbers
+    Every pair moves on its own, as a closed form would move it, and never faster than `bound` in d ln θ / d ln t. With so few numbers
     each has a strong gradient from the first step on: a network that starts with a last layer of zeros has none in its first layer.
     """
 
-    def __init__(self, pairs: int, bound: float | Sequence[float] = 1.0) -> None:
+    def __init__(self, pairs: int, bound: float = 1.0) -> None:
         super().__init__()
         if not frequencies.is_whole(pairs) or pairs < 1:
             raise ValueError(f"pairs is {pairs!r}; it must be a whole number of at least 1")
-        if isinstance(bound, Sequence):
-            _check_bounds(pairs, bound)
-            bound = tuple(float(one) for one in bound)
-        else:
-            _check_bound(bound)
+        _check_bound(bound)
         self.bound = bound
-        self.register_buffer("bounds", torch.tensor(bound, dtype=torch.float32).expand(pairs), persistent=False)
         self.level, self.slope = nn.Parameter(torch.zeros(pairs)), nn.Parameter(torch.zeros(pairs))
 
     def forward(
@@ -220,7 +213,39 @@ class PairField(nn.Module):
         """dr/du at u = ln t, whatever the residual is; ValueError for a residual of other pairs."""
         if residual.shape[-1] != len(self.level):
             raise ValueError(f"residual has {residual.shape[-1]} pairs, the field {len(self.level)}; build it for the path's own")
-        return self.bounds.to(residual) * (self.level + self.slope * log_factor[..., None]).tanh()
+        return self.bound * (self.level + self.slope * log_factor[..., None]).tanh()
+
+
+class PaceField(nn.Module):
+    """The prior's own way, faster or slower: dr_j/du = v_j(u) · tanh(c_j0 + c_j1 (u - middle)), v_j = d ln θ_prior,j/du, all 0 at first.
+
+    So every pair goes at between 0 and 2 times the speed of the closed form: one that the prior leaves alone stays, a slow one can be
+    interpolated not at all or twice as much (on a logarithmic scale). A fast pair feels the smallest change at every distance and its
+    gradient is mostly noise; with YaRN as prior it is out of reach. `middle` is the u at which the second number does nothing.
+    """
+
+    def __init__(self, prior: "Path", middle: float = math.log(4)) -> None:
+        super().__init__()
+        if not callable(getattr(prior, "velocity", None)):
+            raise ValueError(f"prior is {prior!r}; pass the path that the field is to quicken, for example scaling.YaRN(…)")
+        if not frequencies.is_finite(middle):
+            raise ValueError(f"middle is {middle!r}; it is a value of ln t, finite")
+        self.prior, self.middle = prior, middle
+        self.level, self.slope = nn.Parameter(torch.zeros(prior.pairs)), nn.Parameter(torch.zeros(prior.pairs))
+
+    def forward(
+        self, log_factor: Float[Tensor, "*batch"], residual: Float[Tensor, "*batch pairs"]
+    ) -> Float[Tensor, "*batch pairs"]:
+        """dr/du at u = ln t, whatever the residual is; ValueError for a residual of other pairs."""
+        if residual.shape[-1] != len(self.level):
+            raise ValueError(f"residual has {residual.shape[-1]} pairs, the prior {len(self.level)}; build both for one model")
+        u = log_factor.detach().to("cpu", torch.float64)[..., None]
+        # Solvers look a little beyond the last factor, so the path's own limit is not checked here.
+        speed = (u.exp() * self.prior._velocity(u.exp())).to(residual)
+        return speed * (self.level + self.slope * (log_factor[..., None] - self.middle)).tanh()
+
+    def extra_repr(self) -> str:
+        return f"prior={self.prior!r}, middle={self.middle:g}"
 
 
 class NormCap(nn.Module):
@@ -250,18 +275,14 @@ def _check_bound(bound: object) -> None:
         raise ValueError(f"bound is {bound!r}; it must be a finite number above 0")
 
 
-def _check_bounds(pairs: int, bounds: Sequence[float]) -> None:
-    if len(bounds) != pairs or not all(frequencies.is_finite(one) and one >= 0 for one in bounds) or not any(bounds):
-        raise ValueError(f"bound is {list(bounds)!r}; one for each of {pairs} pairs, finite and not below 0, at least one above it")
-
-
 @torch.no_grad()
 def fill_normal(field: nn.Module, std: float, generator: torch.Generator) -> nn.Module:
     """Give the last layer normal weights of deviation `std`: a field that does something, without any training.
 
     Returns the same field of this module; ValueError for another one, whose last layer is not known here.
     """
-    known = {OfficialField: ("ode_down_proj",), BoundedField: ("down.weight",), PairField: ("level", "slope")}
+    pairwise = ("level", "slope")
+    known = {OfficialField: ("ode_down_proj",), BoundedField: ("down.weight",), PairField: pairwise, PaceField: pairwise}
     if not isinstance(field, tuple(known)):
         raise ValueError(f"field is {type(field).__name__}; fill_normal knows {', '.join(kind.__name__ for kind in known)}")
     for name in next(names for kind, names in known.items() if isinstance(field, kind)):

@@ -40,7 +40,7 @@ def with_every_option_changed() -> list[scaling.Path]:
         scaling.CLEX(**GEOMETRY, field=ode.OfficialField(16, 5e5, width=2, act=nn.SiLU())),
         scaling.CLEX(**GEOMETRY, field=ode.OfficialField(16, 5e5), prior=scaling.DynamicNTK(**GEOMETRY, rate=2)),
         scaling.CLEX(**GEOMETRY, field=ode.PairField(8, bound=0.3), temperature=scaling.Temperature(bound=0.2)),
-        scaling.CLEX(**GEOMETRY, field=ode.PairField(8, bound=(0.0, 0.5, *[1.0] * 6))),
+        scaling.CLEX(**GEOMETRY, field=ode.PaceField(PRIOR, middle=0.5), prior=PRIOR),
         scaling.CLEX(**GEOMETRY, field=ode.NormCap(ode.BoundedField(8, hidden=4), cap=0.7)),
         scaling.CLEX(**GEOMETRY, field=ode.NormCap(ode.NormCap(ode.PairField(8), cap=2.0)), prior=PRIOR),
         scaling.CLEX(**GEOMETRY, max_factor=4, prior=scaling.CLEX(**GEOMETRY, max_factor=8, prior=PRIOR)),

@@ -121,20 +121,6 @@ def test_a_pair_field_is_its_two_numbers_per_pair_and_stays_within_its_bound(gen
     assert torch.equal(field(u[0], r[0]), rate[0])
 
 
-def test_a_pair_field_with_a_bound_for_each_pair(generator):
-    bounds = (0.0, 0.5, 1.0, 2.0)
-    field, alike = ode.PairField(4, bound=bounds), ode.PairField(4)
-    with torch.no_grad():
-        for weight, other in zip(field.parameters(), alike.parameters(), strict=True):
-            weight.copy_(torch.randn(4, generator=generator))
-            other.copy_(weight)
-    u, r = torch.rand(5, generator=generator) * 3, torch.zeros(5, 4)
-    torch.testing.assert_close(field(u, r), alike(u, r) * torch.tensor(bounds))
-    assert not field(u, r)[:, 0].any() and field.bound == bounds
-    # What is set, not learned: it is no part of a checkpoint, and follows the precision that is asked for.
-    assert set(field.state_dict()) == {"level", "slope"} and field.double()(u.double(), r.double()).dtype is torch.float64
-
-
 def test_every_number_of_a_pair_field_has_a_gradient_from_the_first_step_on():
     field = ode.PairField(4)
     (field(torch.tensor([0.7, 1.5]), torch.zeros(2, 4)) * torch.tensor([1.0, -2.0, 3.0, 0.5])).sum().backward()
@@ -143,6 +129,32 @@ def test_every_number_of_a_pair_field_has_a_gradient_from_the_first_step_on():
     field.zero_grad()
     field(torch.tensor([1.5]), torch.zeros(1, 4))[:, 0].sum().backward()
     assert field.level.grad.tolist()[1:] == field.slope.grad.tolist()[1:] == [0.0] * 3
+
+
+def test_a_pace_field_is_the_priors_speed_times_a_number_per_pair(generator):
+    prior = scaling.YaRN(head_dim=16, base=1e4, window=256)
+    field = ode.fill_normal(ode.PaceField(prior, middle=0.5), 1.0, generator)
+    u = torch.tensor([0.0, 0.9, 2.0], dtype=torch.float64)
+    rate = field.double()(u, torch.zeros(3, 8, dtype=torch.float64))
+    for row, log_factor in enumerate(u.tolist()):
+        # The prior's speed by differences of its frequencies, one-sided at t = 1.
+        low, high = (prior.inv_freq(math.exp(log_factor + step), torch.float64).log() for step in (0.0 if row == 0 else -1e-6, 1e-6))
+        speed = (high - low) / (1e-6 if row == 0 else 2e-6)
+        wanted = speed * (field.level + field.slope * (log_factor - 0.5)).tanh()
+        torch.testing.assert_close(rate[row], wanted, rtol=1e-4, atol=1e-6)
+    assert torch.equal(rate[0], field(u[0], torch.ones(8, dtype=torch.float64)))
+
+
+def test_a_pace_field_leaves_what_the_prior_leaves_and_at_most_undoes_or_doubles_the_rest(generator):
+    prior = scaling.YaRN(head_dim=64, base=1e4, window=2048)
+    path = scaling.CLEX(head_dim=64, base=1e4, window=2048, prior=prior, field=ode.PaceField(prior), max_factor=16.0)
+    with torch.no_grad():
+        path.field.level.copy_(20 * torch.where(torch.arange(32) % 2 == 0, 1.0, -1.0))
+    way = prior.ratio(16.0).log()
+    found = path.residual(16.0).detach().double()
+    assert bool((way == 0).any()) and not found[way == 0].any()
+    # RK4 with eight steps; the ramp's speed is smooth.
+    torch.testing.assert_close(found, torch.where(torch.arange(32) % 2 == 0, way, -way), rtol=2e-3, atol=1e-5)
 
 
 def test_a_norm_cap_keeps_the_direction_and_a_slow_field(generator):
@@ -162,7 +174,9 @@ def test_a_norm_cap_keeps_the_direction_and_a_slow_field(generator):
 
 
 @pytest.mark.parametrize(
-    "field", [ode.OfficialField(8, 1e4), ode.BoundedField(4), ode.PairField(4)], ids=["official", "bounded", "pair"]
+    "field",
+    [ode.OfficialField(8, 1e4), ode.BoundedField(4), ode.PairField(4), ode.PaceField(scaling.YaRN(head_dim=8, base=1e4, window=64))],
+    ids=["official", "bounded", "pair", "pace"],
 )
 def test_fields_start_at_zero_and_a_seed_fills_them_the_same(field):
     u, r = torch.rand(5), torch.randn(5, 4)
@@ -207,14 +221,18 @@ def test_bad_input_is_refused(generator):
         ode.PairField(0)
     with pytest.raises(ValueError, match="bound is 0"):
         ode.PairField(4, bound=0)
-    for bounds in ([1.0] * 3, [0.0] * 4, [1.0, 1.0, -1.0, 1.0], [1.0, float("nan"), 1.0, 1.0]):
-        with pytest.raises(ValueError, match="one for each of 4 pairs"):
-            ode.PairField(4, bound=bounds)
     with pytest.raises(ValueError, match="residual has 3 pairs, the field 4"):
         ode.PairField(4)(torch.ones(2), torch.zeros(2, 3))
+    yarn = scaling.YaRN(head_dim=8, base=1e4, window=64)
+    with pytest.raises(ValueError, match="residual has 3 pairs, the prior 4"):
+        ode.PaceField(yarn)(torch.ones(2), torch.zeros(2, 3))
+    with pytest.raises(ValueError, match="pass the path that the field is to quicken"):
+        ode.PaceField(ode.PairField(4))
+    with pytest.raises(ValueError, match="middle is"):
+        ode.PaceField(yarn, middle=math.inf)
     with pytest.raises(ValueError, match="cap is -1"):
         ode.NormCap(ode.PairField(4), cap=-1)
-    with pytest.raises(ValueError, match="knows OfficialField, BoundedField, PairField"):
+    with pytest.raises(ValueError, match="knows OfficialField, BoundedField, PairField, PaceField"):
         ode.fill_normal(torch.nn.Linear(2, 2), 0.1, generator)
 
 

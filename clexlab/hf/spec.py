@@ -33,6 +33,7 @@ _MODULES = {
     ode.BoundedField: ("pairs", "hidden", "bound"),
     ode.OfficialField: ("head_dim", "base", "width", "act"),
     ode.PairField: ("pairs", "bound"),
+    ode.PaceField: ("prior", "middle"),
     ode.NormCap: ("field", "cap"),
     scaling.Temperature: ("bound",),
 }

@@ -88,13 +88,13 @@ LADDER = (
     ),
     Row(
         name="05-pairs",
-        title="5 two numbers per pair",
-        about="two numbers per pair in the place of the network; pairs that YaRN leaves alone stay",
+        title="5 YaRN's way, faster or slower",
+        about="two numbers per pair in the place of the network, at 5e-3: each goes YaRN's own way at up to twice its speed",
         tuning=replace(SKIP_WISE_YARN, name="ramp-field", path=FREE, path_rate=OURS.path_rate),
         control="03-yarn",
         against="04-network",
-        prediction="Closer to the control than rung 4: pairs that carry no loss have no gradient and stay, where the network moves all"
-        " together.",
+        prediction="Closer to the control than rung 4: fast pairs, which carry the neighbourhood, stay where YaRN leaves them, and the"
+        " network moves all together.",
     ),
     Row(
         name="06-each-row",
@@ -161,11 +161,11 @@ LADDER = (
     Row(
         name="10-path",
         title="10 model frozen, field trained",
-        about="the base model's weights stay; its path alone is trained: nothing has to follow it",
+        about="the base model's weights stay; speeds and temperature of its path alone are trained, at 2e-2: nothing has to follow it",
         tuning=PATH_ONLY,
         control="10-control",
         prediction="Half a tenth better than YaRN at 8× and 16×, as in a pilot; nothing lost at 1×, where the path is fixed. Worse than"
-        " every tuned rung: thirty numbers move where attention looks, not what the model does with it.",
+        " every tuned rung: some dozen numbers move where attention looks, not what the model does with it.",
     ),
     Row(
         name="10-control",

@@ -52,10 +52,9 @@ def bounded_field(found: Geometry, generator: torch.Generator) -> nn.Module:
     return ode.BoundedField(found.head_dim // 2, generator=generator)
 
 
-def ramp_field(found: Geometry, generator: torch.Generator) -> nn.Module:
-    """Two numbers per pair, all zero at first; a pair is as free as YaRN interpolates it: the fastest stay, the slow ones may move."""
-    kept = scaling.IndexRamp().kept(found.head_dim, found.base, found.window)
-    return ode.PairField(found.head_dim // 2, bound=(1 - kept).tolist())
+def pace_field(found: Geometry, generator: torch.Generator) -> nn.Module:
+    """YaRN's own way, faster or slower for every pair; all zero at first."""
+    return ode.PaceField(scaling.YaRN.default(head_dim=found.head_dim, base=found.base, window=found.window))
 
 
 def no_temperature() -> None:
