@@ -149,13 +149,20 @@ def test_the_help_names_every_shipped_config(capfd):
     assert sorted(named.split(", ")) == list(recipes.SHIPPED)
 
 
-def test_the_base_config_is_the_one_that_made_the_shipped_model():
-    recipe = recipes.read("base")
-    plan = recipe.planned(seed=0, device="cpu")
-    assert (plan.steps, plan.rows, plan.rate, plan.warmup, plan.weight_decay, plan.seed) == (2000, 8, 1.2e-3, 50, 0.1, 0)
-    assert (plan.log_every, plan.save_every) == (25, 250)
-    assert (recipe.rows.length, recipe.model, recipe.dtype) == (base.WINDOW, "recall", "bfloat16")
-    assert recipe.rows.shares == base.SHARES
+@pytest.mark.parametrize("stage", ["base", "keys"])
+def test_the_last_stages_of_the_shipped_model_are_as_their_records_say(stage):
+    recipe = recipes.read(stage)
+    (record,) = results.read_all(stage)
+    planned = vars(recipe.planned(seed=0, device="cpu"))
+    assert {name: record.config["plan"][name] for name in planned} == planned
+    assert record.config["row_length"] == recipe.rows.length == base.WINDOW
+    assert record.config["shares"] == recipe.rows.shares
+    assert (record.config["dtype"], record.config["config"]) == (recipe.dtype, stage)
+
+
+def test_each_stage_goes_on_from_the_one_before():
+    assert [recipes.read(stage).model for stage in ("words", "recall", "base", "keys")] == ["fresh", "words", "recall", "./base"]
+    assert recipes.read("base").rows.shares == base.SHARES
 
 
 def test_the_library_by_its_word_has_the_train_half_the_base_was_trained_on():

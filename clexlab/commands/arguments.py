@@ -98,7 +98,7 @@ def add_train(commands: Any) -> None:
         help="train a model, a method or a tokenizer as a config says",
         description="Train as a TOML config says: text, rows, model, method, positions, plan. Some are shipped.",
     )
-    one.add_argument("config", metavar="CONFIG", help="a TOML file, or the name of a shipped one: words, recall, base, clex, tokenizer")
+    one.add_argument("config", metavar="CONFIG", help="a TOML file, or a shipped one: words, recall, base, keys, clex, tokenizer")
     one.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder to make; checkpoints stand in FOLDER.training")
     one.add_argument("--seed", type=seed, default=0, help="of weights, data and everything drawn (default: 0)")
     one.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where to train (default: cpu)")
