@@ -59,13 +59,17 @@ class Rows:
 
 @dataclass(frozen=True, kw_only=True)
 class Positions:
-    """A sampler and a distribution of t by their names; t reaches `up_to` ("fixed": is `up_to`); `per_row`: every row has its own."""
+    """A sampler and a distribution of t by their names; t reaches `up_to` ("fixed": is `up_to`).
+
+    `per_row`: every row has its own; `diluted`: far keys count as often as they would occur.
+    """
 
     name: str
     factors: str
     up_to: float
     chunks: int | None = None
     per_row: bool = False
+    diluted: bool = False
 
     def build(self, window: int) -> positions.Sampler:
         """The sampler; ValueError lists the names there are."""
@@ -77,6 +81,7 @@ class Positions:
             sampler = kinds[self.name](window=window, factors=FACTORS[self.factors](self.up_to), **more)
         except TypeError:
             raise ValueError(f"positions: {self.name} has no chunks; skip_wise has") from None
+        sampler = positions.Diluted(sampler) if self.diluted else sampler
         return positions.PerRow(sampler) if self.per_row else sampler
 
 

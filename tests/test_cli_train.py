@@ -61,6 +61,7 @@ def status(arguments):
 CLEX = dict(
     method__name="clex", method__max_factor=4.0, method__prior="yarn",
     positions__name="skip_wise", positions__factors="log_uniform", positions__up_to=4.0, positions__per_row=True,
+    positions__diluted=True,
 )  # fmt: skip
 
 
@@ -80,7 +81,7 @@ def test_a_method_is_trained_saved_measured_and_recorded(shelf, tmp_path, capfd)
     (record,) = results.read_all("clex_small", tmp_path / "out")
     assert record.run == "clex_small-seed3" and record.tokens == 2 * 2 * 128 and record.config["plan"]["seed"] == 3
     assert [entry["step"] for entry in record.metrics["curve"]] == [1, 2]
-    assert "PerRow(sampler=SkipWise(window=128" in record.config["positions"] and record.config["path"]["name"] == "clex"
+    assert "PerRow(sampler=Diluted(sampler=SkipWise(window=128" in record.config["positions"] and record.config["path"]["name"] == "clex"
     assert sorted(place.name for place in tmp_path.iterdir()) == ["out"]
     # Texts and model are told by name: where they lie on this machine is nobody's business.
     assert record.config["corpus"] == {"source": "texts", "part": "train"} and record.config["model"] == "pocket"

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -224,6 +225,28 @@ def test_training_the_path_alone_leaves_the_model_as_it_was(given, tmp_path):
 
 
 # ------------------------------------------------------------------------------------------------ running
+
+
+def test_a_rung_that_the_study_has_is_neither_trained_nor_measured_again(given, out, tmp_path, monkeypatch):
+    shutil.copytree(out / "study", tmp_path / "study")
+    rungs = [study.by_name(name, study.LADDER) for name in ("08-distilled", "08-control", "10-control")]
+    def again(*given):
+        raise ValueError("done a second time")
+
+    monkeypatch.setattr(runs, "train", again)
+    monkeypatch.setattr(runs, "measure", again)
+    told = dict(seeds=(1,), given=given, out=tmp_path, experiment="clex_ladder", report=quiet)
+    assert len(study.run(TINY, rows=rungs, **told).done) == 3
+    for rung, name in zip(rungs, ("clex-ours-seed1", "clex-ours-frozen-seed1", "yarn"), strict=True):
+        one = next(record for record in results.read_all("clex_ladder", tmp_path) if record.config["row"] == rung.name)
+        source = results.read(tmp_path / "study" / f"tiny-{name}.json")
+        assert (one.metrics, one.commit, one.seed, one.tokens) == (source.metrics, source.commit, source.seed, source.tokens)
+        assert (one.config["title"], one.config["method"], one.config["prediction"]) == (rung.title, rung.name, rung.prediction)
+        assert one.protocol.endswith(f"those of study/tiny-{name}")
+    # What was measured on other texts is not taken.
+    other = replace(TINY, texts=1)
+    shutil.rmtree(tmp_path / "clex_ladder")
+    assert list(study.run(other, rows=rungs[:1], **told).failed.values()) == ["done a second time"]
 
 
 def test_readings_of_one_training_share_it(given, tmp_path, monkeypatch):

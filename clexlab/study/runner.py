@@ -147,7 +147,18 @@ class Call:
         return False
 
     def untrained(self, job: Job) -> bool:
-        return job.row.tuning is not None and not self.place.is_trained(job.row.tuning, job.seed)
+        done = job.row.tuning is None or self.place.is_trained(job.row.tuning, job.seed)
+        return not done and self.twin(job) is None
+
+    def twin(self, job: Job) -> results.Record | None:
+        """This job's record made of the study's own of the same training and reading, where there is one: nothing is measured twice."""
+        if self.experiment == STUDY:
+            return None
+        for row in methods.ROWS:
+            file = self.out / STUDY / f"{run_name(self.place.profile, row, job.seed)}.json"
+            if (row.tuning, row.reading) == (job.row.tuning, job.row.reading) and file.is_file():
+                return runs.renamed(self.place, results.read(file), job.row, job.seed, self.experiment, job.run)
+        return None
 
     def within_time(self, job: Job, kind: int) -> bool:
         began = time.monotonic()
@@ -175,7 +186,7 @@ class Call:
         return f"trained {job.row.tuning.name}"
 
     def measure(self, job: Job) -> str:
-        record = runs.measure(self.place, job.row, job.seed, self.experiment, job.run)
+        record = self.twin(job) or runs.measure(self.place, job.row, job.seed, self.experiment, job.run)
         results.write(record, self.out)
         self.outcome.done.append(job.run)
         return "  ".join(f"{factor}× {loss:.3f}" for factor, loss in record.metrics["last"].items())

@@ -19,6 +19,8 @@ from clexlab.study.methods import Row
 from clexlab.study.sizes import Profile
 from clexlab.study.tuning import Tuning
 
+# What a record's config says of its row, and not of what was done.
+NAMES = ("row", "title", "about", "prediction", "control", "against")
 WEIGHTS, BEGUN, TRAINED = "model.safetensors", "begun.json", "trained.json"
 
 
@@ -106,6 +108,16 @@ def measure(place: Place, row: Row, seed: int, experiment: str, run: str) -> res
         tokens=log.get("tokens"),
         protocol="; ".join(part for part in (made.protocol, _protocol(place, row), profile.note) if part),
     )
+
+
+def renamed(place: Place, record: results.Record, row: Row, seed: int, experiment: str, run: str) -> results.Record | None:
+    """A record of the same training, read in the same way, as that of `row`; None where anything but its names differs."""
+    config = json.loads(json.dumps(_config(place, row, seed)))
+    if record.device != place.device or any(record.config.get(name) != config[name] for name in config if name not in NAMES):
+        return None
+    protocol = f"{record.protocol}; training and measurement are those of {record.experiment}/{record.run}"
+    named = {name: config[name] for name in NAMES} | {"method": row.name}
+    return replace(record, experiment=experiment, run=run, config={**record.config, **named}, protocol=protocol)
 
 
 def _check_asked(folder: Path, file: str, before: dict, asked: dict) -> None:
