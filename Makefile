@@ -1,6 +1,6 @@
 # clexlab: needs make and Python 3.11 or newer; everything else goes into .venv.
 #   make lab     JupyterLab on the first lesson        LAB="--no-browser --port 8899" passes options on
-#   make test    the whole suite                       TESTS="tests/test_rope.py -x" chooses
+#   make test    the whole suite                       TESTS="tests/test_rope.py -x" chooses, WORKERS= runs one after the other
 #   make run     every lesson headless                 PROFILE=smoke|cpu|gpu
 #   make bench   speed, written to data/results        make check      ruff and the fast tests
 #   make notebooks   execute the lessons and store them tidied          make clean   remove .venv and caches
@@ -10,6 +10,8 @@ VENV    ?= .venv
 PROFILE ?= cpu
 LAB     ?=
 TESTS   ?=
+# One test process a core; a file stays in one, with the Lab or the model its tests share.
+WORKERS ?= -n logical --maxprocesses 4 --dist loadfile
 BIN     := $(VENV)/bin
 
 .PHONY: lab test run bench check notebooks clean setup
@@ -18,7 +20,7 @@ lab: setup
 	@exec $(BIN)/clexlab lab $(LAB)
 
 test: setup
-	@$(BIN)/python -m pytest $(TESTS)
+	@$(BIN)/python -m pytest $(WORKERS) $(TESTS)
 
 run: setup
 	@$(BIN)/clexlab run all --profile $(PROFILE)
