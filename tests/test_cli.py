@@ -135,6 +135,7 @@ def test_what_needs_the_checkout_says_so_without_one(tmp_path, capsys, monkeypat
 @pytest.mark.parametrize("code", [0, 3])
 def test_bench_runs_the_benchmarks_and_returns_their_status(tmp_path, monkeypatch, code):
     (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "benchmarks" / "__init__.py").touch()
     (tmp_path / "benchmarks" / "__main__.py").write_text(f"import sys; sys.exit({code})")
     monkeypatch.setattr(cli, "ROOT", tmp_path)
     assert status(["bench"]) == code
