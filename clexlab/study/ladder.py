@@ -22,7 +22,7 @@ from clexlab.study.methods import (
     YARN,
     Row,
 )
-from clexlab.study.tuning import Learned, Under, bounded_field, next_token, official_drift
+from clexlab.study.tuning import Learned, Under, bounded_field, next_token, official_drift, official_pace_field
 
 
 def each_row(window: int) -> PerRow:
@@ -184,5 +184,22 @@ LADDER = (
         against="10-path",
         prediction="Written after the first seed of rung 10, which was worse than YaRN at 16×: better than rung 10 there, whose"
         " temperature had fallen to 1.14; within two hundredths of YaRN at every length.",
+    ),
+    Row(
+        name="12-repair",
+        title="12 a poor prior, repaired",
+        about="rung 2 with a field that can move: two numbers per pair at 5e-3, each goes the official prior's way at up to twice its"
+        " speed",
+        tuning=replace(
+            SKIP_WISE_YARN,
+            name="repair",
+            path=Learned(prior=official_drift, field=official_pace_field),
+            path_rate=OURS.path_rate,
+        ),
+        control="02-control",
+        against="02-skip-wise",
+        prediction="Written after rungs 1 to 11. The first rung with a field far below its control: 0.3 at 8× and 16×, about half of the"
+        " way to YaRN, because fast pairs can be told to stay where they are. Not as good as YaRN: sixty-four steps do not find what"
+        " was found by hand, and the official prior has no temperature.",
     ),
 )

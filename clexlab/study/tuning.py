@@ -57,6 +57,11 @@ def pace_field(found: Geometry, generator: torch.Generator) -> nn.Module:
     return ode.PaceField(scaling.YaRN.default(head_dim=found.head_dim, base=found.base, window=found.window))
 
 
+def official_pace_field(found: Geometry, generator: torch.Generator) -> nn.Module:
+    """The official prior's own way, faster or slower for every pair; all zero at first."""
+    return ode.PaceField(official_drift(found, 0))
+
+
 def no_temperature() -> None:
     """A(t) stays the prior's."""
 
