@@ -206,6 +206,8 @@ class Rotary(nn.Module):
         new, cached = inputs.shape[1], 0 if cache is None else int(cache.get_seq_length())
         if self.training and self.positions is not None and cache is None and self.running.planned is None:
             draws = draws_for(self.positions, inputs.shape[0], new, torch.default_generator)
+            if any(draw.learned is not None for draw in draws):
+                raise ValueError("these draws leave tokens out of the loss, which the model does not compute; train with taken.TakenAt")
             angles = self.at([draw.factor for draw in draws], torch.stack([draw.positions for draw in draws]))
             angles = replace(angles, mask=dilution(draws, decoder, given))
             self.running.angles, self.running.state = angles, None
