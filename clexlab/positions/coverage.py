@@ -73,12 +73,19 @@ def two_runs(firsts: Float[Tensor, "firsts"], room: int) -> Float[Tensor, "slots
         within runs: δ ≤ max(l, length-l) - 1.    across: δ - u is one of 1 … length-1, whatever l is
     The two are independent given l. Source: PoSE's coverage (arXiv 2309.10400), for any distribution of l.
     """
-    length = len(firsts) - 1
+    length, firsts = len(firsts) - 1, firsts.double()
     first, distance = torch.arange(length + 1), torch.arange(length + room)
-    within = (distance < torch.maximum(first, length - first)[:, None]).double()
+    longest = torch.maximum(first, length - first)
+
+    def within(shares: Tensor) -> Tensor:
+        """How much of `shares` has a run that is longer than δ."""
+        counts = torch.zeros(length + room + 1, dtype=torch.float64).index_add(0, longest, shares)
+        return counts.flip(0).cumsum(0).flip(0)[1:]
+
     moves = (distance - 1).clamp(max=room) - (distance - length + 1).clamp(min=0) + 1
-    across = moves.clamp(min=0).double() / (room + 1) * ((first > 0) & (first < length))[:, None]
-    return firsts.double() @ (within + (1 - within) * across)
+    across = moves.clamp(min=0).double() / (room + 1)
+    both = firsts * ((first > 0) & (first < length))
+    return within(firsts) + (both.sum() - within(both)) * across
 
 
 def two_runs_pairs(firsts: Float[Tensor, "firsts"], room: int) -> Float[Tensor, "slots"]:
@@ -86,13 +93,14 @@ def two_runs_pairs(firsts: Float[Tensor, "firsts"], room: int) -> Float[Tensor, 
 
     Within runs of l and length-l tokens there are (l-δ)⁺ + (length-l-δ)⁺; across there are min(d, l, length-l, length-d)⁺ at d = δ - u.
     """
-    length = len(firsts) - 1
-    first, distance = torch.arange(length + 1)[:, None], torch.arange(length + room)
+    length, shares = len(firsts) - 1, firsts[firsts > 0].double()
+    # Of a text that is always cut at one place the others need no look.
+    first, distance = firsts.nonzero(), torch.arange(length + room)
     within = (first - distance).clamp(min=0) + (length - first - distance).clamp(min=0)
     near = torch.arange(length)
     across = torch.minimum(torch.minimum(near, length - near), torch.minimum(first, length - first))
-    spread = np.convolve((firsts.double() @ across.double()).numpy(), np.full(room + 1, 1 / (room + 1)))
-    return firsts.double() @ within.double() + torch.from_numpy(spread)
+    spread = np.convolve((shares @ across.double()).numpy(), np.full(room + 1, 1 / (room + 1)))
+    return shares @ within.double() + torch.from_numpy(spread)
 
 
 def room_for(window: int, factor: float) -> int:
