@@ -36,6 +36,7 @@ _SUBMODULES = (
     "rows",
     "scaling",
     "study",
+    "taken",
     "tasks",
     "toy",
     "training",
