@@ -220,13 +220,13 @@ class PaceField(nn.Module):
     """The prior's own way, faster or slower: dr_j/du = v_j(u) · tanh(c_j0 + c_j1 (u - middle)), v_j = d ln θ_prior,j/du, all 0 at first.
 
     So every pair goes at between 0 and 2 times the speed of the closed form: one that the prior leaves alone stays, a slow one can be
-    interpolated not at all or twice as much (on a logarithmic scale). A fast pair feels the smallest change at every distance and its
-    gradient is mostly noise; with YaRN as prior it is out of reach. `middle` is the u at which the second number does nothing.
+    interpolated not at all or twice as much (on a logarithmic scale). With YaRN as prior the fast pairs, which carry the neighbourhood
+    and feel the smallest change at every distance, are out of reach. `middle` is the u at which the second number does nothing.
     """
 
     def __init__(self, prior: "Path", middle: float = math.log(4)) -> None:
         super().__init__()
-        if not callable(getattr(prior, "velocity", None)):
+        if not callable(getattr(prior, "_velocity", None)):
             raise ValueError(f"prior is {prior!r}; pass the path that the field is to quicken, for example scaling.YaRN(…)")
         if not frequencies.is_finite(middle):
             raise ValueError(f"middle is {middle!r}; it is a value of ln t, finite")

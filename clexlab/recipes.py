@@ -1,7 +1,8 @@
 """What a training starts from as a TOML file: text, rows, model, method, positions, plan, measurement.
 
 Everything in the file is checked when it is read: an unknown key is refused with the keys there are. Seed and device are no part of
-it, one recipe is run with many. `SHIPPED` names the recipes that come with clexlab; base.toml made the shipped base model.
+it, one recipe is run with many. `SHIPPED` names the recipes that come with clexlab; keys.toml is the last of the four stages that made
+the shipped base model.
 """
 
 import tomllib

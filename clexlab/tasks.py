@@ -60,32 +60,35 @@ def draw_names(count: int, generator: torch.Generator) -> list[str]:
 
 
 class Passkey:
-    """Training rows: text with one pass key per 64 tokens, each said twice; all first times before all second times.
+    """Training rows: text with a pass key per `spacing` tokens, each said twice; all first times before all second times.
 
-    `Passkey.dense` are rows with as many as fit, hardly any text between them. A base that copied random spans had not learned pass
-    keys from 10 % of the first kind: ten digits are everywhere, so what follows a digit is known from more than one token before it.
+    `Passkey.dense` has hardly any text between them. Ten digits are everywhere, so what follows a digit is known from more than the token
+    before it: heads that copy random spans have to learn this apart, and rows with a few pass keys teach it too slowly.
     """
 
     name = "passkey"
 
-    def __init__(self, filler: Text, tokenizer: PreTrainedTokenizerBase, spacing: int = TOKENS_PER_PASSKEY) -> None:
+    def __init__(
+        self, filler: Text, tokenizer: PreTrainedTokenizerBase, spacing: int = TOKENS_PER_PASSKEY, name: str = "passkey"
+    ) -> None:
         if not frequencies.is_whole(spacing) or spacing < 1:
             raise ValueError(f"spacing is {spacing!r}; it must be a whole number of tokens, at least 1, for every pass key")
-        self.length, self.filler, self.tokenizer, self.spacing = filler.length, filler, tokenizer, spacing
+        self.length, self.filler, self.tokenizer, self.spacing, self.name = filler.length, filler, tokenizer, spacing, name
 
     @classmethod
     def dense(cls, filler: Text, tokenizer: PreTrainedTokenizerBase) -> "Passkey":
-        """Rows of the part "keys": one pass key per 40 tokens, which is about what one said twice takes."""
-        made = cls(filler, tokenizer, TOKENS_PER_DENSE_PASSKEY)
-        made.name = "keys"
-        return made
+        """Rows of the part "keys": a pass key per 40 tokens, which is about what one said twice takes."""
+        return cls(filler, tokenizer, TOKENS_PER_DENSE_PASSKEY, "keys")
 
     def draw(self, generator: torch.Generator) -> Int[Tensor, "length"]:
-        """`length` tokens; ValueError where the row is too short for a pass key."""
+        """`length` tokens, with as many of the pass keys as fit; ValueError where not one does."""
         count = max(1, self.length // self.spacing)
         names = draw_names(count, generator)
         said = [statement(self.tokenizer, name, draw_key(generator)).tokens for name in names]
-        again = [said[index] for index in torch.randperm(count, generator=generator).tolist()]
+        # Names take one to four tokens more or less.
+        while len(said) > 1 and 2 * sum(map(len, said)) > self.length:
+            said.pop()
+        again = [said[index] for index in torch.randperm(len(said), generator=generator).tolist()]
         return plant([*said, *again], self.filler.draw(generator), generator)
 
 

@@ -328,6 +328,7 @@ def test_bad_parts_are_refused(unchecked):
         (dict(prior=scaling.Linear(**other)), "same geometry"),
         (dict(prior=torch.nn.Linear(64, 64)), "a path of clexlab.scaling"),
         (dict(prior=scaling.LongRoPE(**GEOMETRY, factors=(2.0,) * 64, max_factor=8.0)), "lower max_factor"),
+        (dict(prior=scaling.YaRN(**GEOMETRY), field=ode.PaceField(scaling.NTK(**GEOMETRY))), "the field quickens NTK"),
         (dict(field=ode.BoundedField(32)), "fails for 64 pairs"),
         (dict(field=torch.nn.Linear(64, 64)), "a field maps ln t"),
         (dict(field=Still(32)), "does not return"),

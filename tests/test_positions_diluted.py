@@ -159,6 +159,27 @@ def test_padding_is_refused():
     assert learner(Diluted(SKIPPING))(input_ids=batch(), attention_mask=torch.ones(2, LENGTH)).logits.isfinite().all()
 
 
+def test_a_mask_of_ones_own_and_packed_texts_are_refused():
+    model = learner(Diluted(SKIPPING))
+    with pytest.raises(ValueError, match="make the attention mask themselves"):
+        model(input_ids=batch(), attention_mask=torch.zeros(2, 1, LENGTH, LENGTH))
+    packed = torch.cat([torch.arange(5), torch.arange(LENGTH - 5)])[None].expand(2, -1)
+    with pytest.raises(ValueError, match="position_ids restart"):
+        model(input_ids=batch(), position_ids=packed)
+    assert model(input_ids=batch(), position_ids=torch.arange(LENGTH)[None]).logits.isfinite().all()
+
+
+def test_recomputed_layers_see_the_same_mask():
+    tokens = batch()
+    plain, saving = (learner(Diluted(SKIPPING)) for _ in range(2))
+    saving.gradient_checkpointing_enable()
+    for model in (plain, saving):
+        loss(model, tokens).backward()
+    wanted = gradients(plain)
+    for name, gradient in gradients(saving).items():
+        torch.testing.assert_close(gradient, wanted[name], rtol=1e-5, atol=1e-6)
+
+
 def test_layers_that_see_a_part_of_the_text_are_refused():
     model = hf_models.by_name("mistral_sliding").build(2)
     sampler = Diluted(SkipWise(window=hf_models.WINDOW, factors=FixedFactor(2.0)))

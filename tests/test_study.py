@@ -471,6 +471,16 @@ def test_a_failed_run_is_status_one(tiny_command, tmp_path, monkeypatch):
     assert cli.main(["run", "study", "--rows", "untouched", "--out", str(tmp_path)]) == 1
 
 
+def test_one_worker_prints_the_table_and_one_of_several_does_not(tiny_command, tmp_path, capsys):
+    words = ["run", "study", "--profile", "smoke", "--rows", "untouched", "--out", str(tmp_path)]
+    assert cli.main([*words, "--child"]) == 0
+    assert "|" not in capsys.readouterr().out and (tmp_path / "study" / "smoke-untouched.json").is_file()
+    assert cli.main([*words, "--workers", "1"]) == 0
+    assert "| untouched" in capsys.readouterr().out
+    assert cli.main([*words, "--child"]) == 0
+    assert "|" not in capsys.readouterr().out
+
+
 def test_records_are_plain_json_files(out):
     for file in (out / "study").glob("*.json"):
         assert json.loads(file.read_text())["experiment"] == "study"

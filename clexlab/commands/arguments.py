@@ -41,7 +41,7 @@ def add_run(commands: Any, command: Any) -> None:
     one.add_argument("lessons", nargs="+", metavar="NN", help="numbers or names of lessons, or: all, or: study")
     one.add_argument("--profile", choices=PROFILES, help="how much to compute (default: CLEXLAB_PROFILE, or cpu)")
     study = one.add_argument_group("study", "clexlab run study; it goes on where the last call stopped")
-    study.add_argument("--ladder", action="store_true", default=None, help="from the official CLEX to ours, one change a rung")
+    study.add_argument("--ladder", action="store_true", default=None, help="from the official CLEX to ours, a step a rung")
     study.add_argument("--rows", nargs="+", metavar="NAME", help="these rows only (default: all)")
     study.add_argument("--seeds", nargs="+", type=seed, metavar="N", help="these seeds (default: the profile's)")
     study.add_argument("--device", choices=("cpu", "cuda"), help="where to train and measure (default: cpu)")
@@ -49,7 +49,7 @@ def add_run(commands: Any, command: Any) -> None:
     study.add_argument("--minutes", type=minutes, metavar="M", help="begin nothing that ends later (default: 10)")
     study.add_argument("--workers", type=whole, metavar="N", help="so many processes of one thread each (default: this one)")
     # What one of several processes is started with: the first one prints the table for all.
-    study.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    study.add_argument("--child", action="store_true", default=None, help=argparse.SUPPRESS)
     one.set_defaults(command=command)
 
 
@@ -186,7 +186,7 @@ def minutes(text: str) -> float:
 
 def study_options(options: argparse.Namespace) -> list[str]:
     """The options of the study that were given."""
-    names = ("ladder", "rows", "seeds", "device", "out", "minutes", "workers")
+    names = ("ladder", "rows", "seeds", "device", "out", "minutes", "workers", "child")
     return [f"--{name}" for name in names if getattr(options, name) is not None]
 
 

@@ -173,10 +173,10 @@ class Rotary(nn.Module):
         mask = full_mask_for_rising(given["position_ids"], _inputs(given)) if lone else None
         if self.constant is None:
             self.choose(decoder, given)
+            diluted = None if self.running.angles is None else self.running.angles.mask
+            mask = mask if diluted is None else diluted
         elif given.get("past_key_values") is not None:
             self.vouch(given["past_key_values"])
-        if self.running.angles is not None and self.running.angles.mask is not None:
-            mask = self.running.angles.mask
         return None if mask is None else ((), {**given, "attention_mask": mask})
 
     def after(self, decoder: nn.Module, args: tuple, kwargs: dict[str, Any], output: object) -> None:
@@ -295,8 +295,8 @@ def token_counts(given: dict[str, Any], batch: int, new: int, cached: int) -> li
 def dilution(draws: Sequence[Draw], decoder: nn.Module, given: dict[str, Any]) -> Float[Tensor, "rows 1 length length"] | None:
     """The causal mask in which far keys count as the draws say, in the decoder's dtype; None for draws that count every token once.
 
-    Raises ValueError for a model with layers that see part of the text only, for an attention that takes no such mask, and where a mask
-    with padding was given too.
+    Raises ValueError for a model with layers that see part of the text only, for an attention that takes no such mask, for rows that hold
+    several texts, and where a mask with padding was given too.
     """
     if all(draw.counts is None for draw in draws):
         return None
@@ -309,6 +309,9 @@ def dilution(draws: Sequence[Draw], decoder: nn.Module, given: dict[str, Any]) -
         )
     if mask is not None and not (isinstance(mask, Tensor) and mask.ndim == 2 and bool((mask != 0).all())):
         raise ValueError("Diluted positions make the attention mask themselves; give none, and rows without padding")
+    given_ids = given.get("position_ids")
+    if given_ids is not None and bool((given_ids.diff(dim=-1) < 1).any()):
+        raise ValueError("position_ids restart, so rows hold several texts; Diluted positions would join them, train on rows of one text")
     dtype = decoder.get_input_embeddings().weight.dtype
     return torch.stack([bias(draw, dtype) for draw in draws])[:, None].to(inputs.device)
 

@@ -21,7 +21,8 @@ from clexlab.positions.base import Draw, Sampler, check_sampler, draws_for
 class Diluted:
     """The draws of `sampler`, with the count of every token: Diluted(SkipWise(window=256, factors=…)). Ours, of no paper.
 
-    Counts add up to last position + 1 - first: every position of the long text is counted once. A text without jumps is left alone.
+    Counts of whole positions add up to last position + 1: every place of the long text is counted once. A text without jumps is left
+    alone. The mask holds length² numbers a draw, and attention with a mask is slower than without.
     What it cannot know: the left-out text is taken to be like the run before it, so a key worth finding is as much more of a target
     as useless ones are more in the way. Training goes through the model's attention mask: see `bias`.
     """

@@ -86,6 +86,8 @@ class CLEX(Path, nn.Module):
                 raise ValueError("the official field contains its drift, NTK at 2t - 1; use prior=None or DynamicNTK(rate=2)")
             if (field.head_dim, field.base) != (self.head_dim, self.base):
                 raise ValueError(f"field is built for head_dim {field.head_dim}, base {field.base}; use CLEX's own")
+        if isinstance(field, ode.PaceField) and field.prior != prior:
+            raise ValueError(f"the field quickens {field.prior!r} and the prior is {prior!r}; build ode.PaceField(prior) for this one")
         self._check_field()
         if self.temperature is not None:
             self._check_temperature()

@@ -1,7 +1,7 @@
 """The rows of the study: every method of one table, trained with the same tokens and measured on the same ones.
 
 A row is a training (or none) and a reading. Rows that share a training share the trained model: every closed form "after plain
-tuning" is one more reading of the plainly tuned model. Predictions were written before the rows ran.
+tuning" is one more reading of the plainly tuned model. Predictions were written before the rows ran, where a row has one.
 """
 
 from dataclasses import dataclass, replace
@@ -61,7 +61,7 @@ OFFICIAL = Tuning(
     path_rate=OFFICIAL_RATE,
 )
 OFFICIAL_FROZEN = Tuning(name="clex-official-frozen", path=official_drift, positions=Positions(Scattered, WHOLE))
-# With a model that learns too a path does best at little more than the model's rate; alone it can be faster (pilots on other texts).
+# Beside a model that learns, and alone.
 PATH_RATE, PATH_RATE_ALONE = 5e-3, 2e-2
 
 
@@ -70,13 +70,13 @@ def diluted_rows(window: int) -> PerRow:
     return PerRow(Diluted(SkipWise(window=window, factors=LOG_UNIFORM)))
 
 
-FREE = Learned(prior=YARN, field=pace_field)
-OURS = Tuning(name="clex-ours", path=FREE, positions=diluted_rows, objective=distilled, path_rate=PATH_RATE)
+PACE = Learned(prior=YARN, field=pace_field)
+OURS = Tuning(name="clex-ours", path=PACE, positions=diluted_rows, objective=distilled, path_rate=PATH_RATE)
 OURS_FROZEN = Tuning(name="clex-ours-frozen", path=YARN, positions=diluted_rows, objective=distilled)
 SKIP_WISE_YARN = Tuning(name="skip-wise-yarn", path=YARN, positions=Positions(SkipWise, LOG_UNIFORM))
 PATH_ONLY = Tuning(
     name="clex-path",
-    path=replace(FREE, temperature=scaling.Temperature),
+    path=replace(PACE, temperature=scaling.Temperature),
     positions=diluted_rows,
     learns=path_only,
     path_rate=PATH_RATE_ALONE,
@@ -174,7 +174,7 @@ ROWS = (
         name="clex-ours",
         title="CLEX, ours",
         about="the speed of every pair on YaRN's path is learned with the model: diluted skip-wise positions, a t for every row,"
-        " distillation",
+        " distillation with weight 4",
         prediction="Below every other row but full length from 4× on, a tenth below skip-wise YaRN at 16×, as in pilots; a few hundredths"
         " lost at 1×. Within two hundredths of its control: what gains is what the control has too.",
         tuning=OURS,
@@ -183,7 +183,7 @@ ROWS = (
     Row(
         name="clex-ours-frozen",
         title="ours, field frozen at zero",
-        about="the control of ours: the same positions, t and objective, nothing learned about θ(t)",
+        about="the control of ours: the same positions, t and distillation with weight 4, nothing learned about θ(t)",
         tuning=OURS_FROZEN,
     ),
 )
