@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from clexlab import results
+from clexlab import evaluation, results
 
 README = re.sub(r"\s+", " ", (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8"))
 
@@ -45,3 +45,38 @@ def test_the_cost_of_a_decoding_step_is_the_records():
     cells = [cell for heads in ("8_key_heads", "2_key_heads") for cell in record.metrics[heads].values()]
     official = [cell["official"]["ratio"] for cell in cells]
     assert f"costs {min(official):.2f} to {max(official):.1f} times as much" in README
+
+
+def test_what_the_study_says_of_the_field_is_the_records():
+    losses = evaluation.by_method(study_records := results.read_all("study"))
+
+    def apart(name, other, factors="1 2 4 8 16"):
+        """Differences of two rows, over all seeds and some lengths; a row without training is one run for every seed."""
+        found = []
+        for factor in factors.split():
+            one, two = losses[name][factor].by_seed, losses[other][factor].by_seed
+            assert set(one) == {1, 2, 3} and set(two) in ({0}, {1, 2, 3})
+            found += [loss - two.get(seed, two.get(0)) for seed, loss in one.items()]
+        return min(found), max(found)
+
+    assert {record.config["texts"] for record in study_records} == {16}
+    assert {record.tokens for record in study_records if record.tokens} == {262_144}
+    least, most = apart("clex-ours", "clex-ours-frozen")
+    assert f"between −{-least:.3f} and +{most:.3f}, so the field gains nothing" in README
+    eight, sixteen = (apart("clex-ours", "skip-wise-yarn", factor) for factor in ("8", "16"))
+    gains = [f"{-edge:.2f}" for edge in (eight[1], eight[0], sixteen[1], sixteen[0])]
+    assert "by {} to {} at 8 windows and by {} to {} at 16, in every seed".format(*gains) in README
+    assert f"and up to {apart('clex-ours', 'skip-wise-yarn', '1 2 4')[1]:.2f} against skip-wise YaRN up to 4 windows" in README
+    assert f"The price: {losses['clex-ours']['1'].mean - losses['untouched']['1'].mean:.2f} at one window" in README
+    keys = evaluation.by_method(study_records, "passkey")
+    ours, yarn = (keys[name]["8"].mean for name in ("clex-ours", "yarn"))
+    assert f"Pass keys at 8 windows: {ours:.0%} right, against {yarn:.0%} under YaRN".replace("%", " %") in README
+    least, most = apart("clex-ours", "full-yarn", "16")
+    assert f"{least:.2f}" == f"{most:.2f}" == "0.05"
+    assert all(losses["clex-ours"][factor].mean < losses["full-yarn"][factor].mean for factor in "1248")
+    assert "on rows of 16 windows is still 0.05 better at 16, and on average worse at every other length" in README
+    least, most = apart("clex-official", "clex-official-frozen")
+    assert f"against its own control by {-most:.3f} to {-least:.3f}, at every length in every seed" in README and most < 0
+    assert all(losses["clex-official"][factor].low > losses["yarn"][factor].mean for factor in losses["yarn"])
+    least, most = apart("clex-path", "yarn")
+    assert f"by −{-least:.3f} to +{most:.3f}: no gain" in README
