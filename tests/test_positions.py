@@ -17,6 +17,7 @@ from clexlab.positions import (
     FixedFactor,
     LogUniformFactors,
     PerRow,
+    RandomPos,
     Sampler,
     Scattered,
     SkipWise,
@@ -28,6 +29,10 @@ SEVERAL = (WholeFactors(8), UniformFactors(8.0), LogUniformFactors(8.0), FixedFa
 DRAWS = 1500
 # Four standard errors: with derandomised seeds the tests cannot flicker, the number says how far chance may go.
 SIGMAS = 4
+# These put neighbours at least one apart, so they take no text longer than the window.
+SPARSE = tuple(kind for kind in SAMPLERS if kind not in (Contiguous, Scattered))
+# Any choice of positions is RandomPos's, so it begins anywhere.
+FROM_ZERO = tuple(kind for kind in SAMPLERS if kind is not RandomPos)
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -41,17 +46,22 @@ def build(kind: type, factors: positions.Factors, window: int = 16) -> Sampler:
 @pytest.mark.parametrize("kind", SAMPLERS, ids=lambda kind: kind.name)
 @pytest.mark.parametrize("factors", SEVERAL, ids=lambda factors: type(factors).__name__)
 @given(length=st.integers(1, 70), seed=st.integers(0, 10_000))
-def test_positions_start_at_zero_and_rise_within_the_long_text(kind, factors, length, seed):
-    # Skip-wise positions take no text longer than the window.
-    window = 70 if kind is SkipWise else 16
+def test_positions_rise_within_the_long_text(kind, factors, length, seed):
+    window = 70 if kind in SPARSE else 16
     sampler = build(kind, factors, window)
     draw = sampler.draw(length, seeded(seed))
     assert isinstance(sampler, Sampler)
     assert draw.positions.shape == (length,) and draw.positions.is_floating_point()
-    assert draw.positions[0] == 0
+    assert draw.positions[0] >= 0
     assert bool((draw.positions.diff() > 0).all())
     assert 1 <= draw.factor <= factors.limit
     assert draw.positions[-1] <= max(window, length) * draw.factor - 1 / max(1, length / window) + 1e-4
+
+
+@pytest.mark.parametrize("kind", FROM_ZERO, ids=lambda kind: kind.name)
+@given(length=st.integers(1, 16), seed=st.integers(0, 10_000))
+def test_positions_start_at_zero(kind, length, seed):
+    assert build(kind, LogUniformFactors(8.0)).draw(length, seeded(seed)).positions[0] == 0
 
 
 @pytest.mark.parametrize("kind", SAMPLERS, ids=lambda kind: kind.name)
@@ -125,31 +135,6 @@ def test_skip_wise_positions_are_the_papers_equations_with_the_same_chance(chunk
         assert drawn.tolist() == expected
 
 
-def coverage(window: int, target: int, distance: int) -> float:
-    """PoSE's coverage of a distance with two chunks cut anywhere, in closed form (training.md §1)."""
-    rooms = target - window + 1
-    cross = max(0, min(distance - 1, rooms - 1) - max(0, distance - window + 1) + 1) / rooms
-    within = sum(distance <= max(first, window - first) - 1 for first in range(1, window)) / (window - 1)
-    return within + cross - within * cross
-
-
-def test_two_skip_wise_chunks_cover_every_distance_as_often_as_pose():
-    window, target = 8, 32
-    # Toy values of training.md §1, so that the formula itself is checked.
-    toy = [coverage(32, 256, distance) for distance in (16, 100, 226, 240, 255)]
-    assert toy == pytest.approx([0.970, 0.1378, 0.1333, 0.0711, 0.0044], abs=1e-3)
-    sampler, generator = SkipWise(window=window, factors=FixedFactor(target / window)), seeded()
-    counts = torch.zeros(target)
-    for _ in range(DRAWS):
-        drawn = sampler.draw(window, generator).positions
-        met = (drawn[:, None] - drawn).unique()
-        counts[met[met > 0].long()] += 1
-    shares = torch.tensor([coverage(window, target, distance) for distance in range(1, target)])
-    assert bool((shares > 0).all())
-    # Thirty-one distances: the worst of them may be a little further out than one would be.
-    assert bool(((counts[1:] / DRAWS - shares).abs() <= SIGMAS * (shares * (1 - shares) / DRAWS).sqrt()).all())
-
-
 def test_every_cut_and_every_jump_of_skip_wise_positions_is_equally_likely():
     """Window 4 at factor 2: cut before token 1, 2 or 3, and moved by 0 … 4."""
     sampler, generator = SkipWise(window=4, factors=FixedFactor(2)), seeded()
@@ -194,6 +179,15 @@ def test_every_choice_of_inner_positions_is_equally_likely():
     expected = DRAWS / len(choices)
     # Each count is binomial; fifteen counts, so the worst of them may be a little further out than one would be.
     assert max(abs(count - expected) for count in counts.values()) < SIGMAS * math.sqrt(expected)
+
+
+@pytest.mark.parametrize("length, slots", [(5, 20), (8, 8), (1, 9)])
+def test_random_positions_have_the_order_statistics_of_a_sorted_sample(length, slots):
+    """E p_k = (k + 1)(M + 1)/(n + 1) - 1: the k-th of n of M, none of them favoured."""
+    sampler, generator = RandomPos(window=length, factors=FixedFactor(slots / length)), seeded()
+    drawn = torch.stack([sampler.draw(length, generator).positions for _ in range(DRAWS)]).double()
+    expected = (torch.arange(length, dtype=torch.float64) + 1) * (slots + 1) / (length + 1) - 1
+    assert bool(((drawn.mean(0) - expected).abs() <= SIGMAS * drawn.std(0) / math.sqrt(DRAWS) + 1e-9).all())
 
 
 def official(length: int, window: int, factor: int, chance: random.Random) -> list[float]:
@@ -272,12 +266,11 @@ def test_half_a_whole_factor_is_refused():
         WholeFactors(2.5)
 
 
+@pytest.mark.parametrize("kind", SAMPLERS[1:], ids=lambda kind: kind.name)
 @pytest.mark.parametrize("window", [0, 4.0, True])
-def test_a_window_that_is_no_number_of_tokens_is_refused(window, unchecked):
+def test_a_window_that_is_no_number_of_tokens_is_refused(kind, window, unchecked):
     with pytest.raises(ValueError, match="window is"):
-        Scattered(window=window, factors=WholeFactors(4))
-    with pytest.raises(ValueError, match="window is"):
-        SkipWise(window=window, factors=WholeFactors(4))
+        kind(window=window, factors=WholeFactors(4))
 
 
 @pytest.mark.parametrize("chunks", [0, -1, 2.0, True, "2"])
@@ -292,9 +285,10 @@ def test_rows_are_drawn_by_a_sampler(thing, unchecked):
         PerRow(thing)
 
 
-def test_a_text_longer_than_the_window_has_no_skip_wise_positions():
+@pytest.mark.parametrize("kind", SPARSE, ids=lambda kind: kind.name)
+def test_a_text_longer_than_the_window_has_no_positions_in_it(kind):
     with pytest.raises(ValueError, match="length is 17 and the window 16.*use Contiguous"):
-        SkipWise(window=16, factors=FixedFactor(2)).draw(17, seeded())
+        build(kind, FixedFactor(2)).draw(17, seeded())
 
 
 @pytest.mark.parametrize("kind", SAMPLERS, ids=lambda kind: kind.name)

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from clexlab.positions.base import Draw, check_length
 from clexlab.positions.factors import Factors, FixedFactor, check_factors
@@ -25,3 +27,8 @@ class Contiguous:
         """`length` positions and a factor; ValueError for a length below 1."""
         check_length(length)
         return Draw(torch.arange(length, dtype=torch.float32, device=generator.device), self.factors.draw(generator))
+
+    def coverage(self, length: int, factor: float) -> Float[Tensor, "slots"]:
+        """C(δ), entry δ = 0 … length-1: all 1, whatever the factor."""
+        check_length(length)
+        return torch.ones(length, dtype=torch.float64)

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
-from clexlab import frequencies
-from clexlab.positions.base import Draw, check_length
+from clexlab.positions.base import Draw, check_length, check_window
+from clexlab.positions.coverage import apart, residues, room_for
 from clexlab.positions.factors import Factors, check_factors
 
 
@@ -32,8 +34,7 @@ class Scattered:
     factors: Factors
 
     def __post_init__(self) -> None:
-        if not frequencies.is_whole(self.window) or self.window < 1:
-            raise ValueError(f"window is {self.window!r}; it must be a whole number of tokens, at least 1")
+        check_window(self.window)
         check_factors(self.factors)
 
     def draw(self, length: int, generator: torch.Generator) -> Draw:
@@ -43,6 +44,31 @@ class Scattered:
         slots = math.floor(length * factor)
         positions = scatter(length, slots, generator)
         return Draw(positions / max(1.0, length / self.window), factor)
+
+    def coverage(self, length: int, factor: float) -> Float[Tensor, "slots"]:
+        """C(δ) at one t, entry δ = 0 … M-1, for texts of at most one window; 1 at M-1, the distance of the fixed ends."""
+        check_length(length)
+        if length > self.window:
+            raise ValueError(f"length is {length} and the window {self.window}; positions of longer texts are no whole numbers")
+        slots = length + room_for(length, factor)
+        if length == 1:
+            return torch.ones(1, dtype=torch.float64)
+        met = [1 - both_ends_apart(slots, distance, length - 2) for distance in range(1, slots - 1)]
+        return torch.tensor([1.0, *met, 1.0], dtype=torch.float64)
+
+
+def both_ends_apart(slots: int, distance: int, inner: int) -> float:
+    """The chance of no pair at `distance` < slots-1 where slot 0, the last one and `inner` others are chosen. See `coverage.apart`."""
+    paths = residues(slots, distance)
+    # Both ends lie on paths of this length, or on one; where an end is taken, its neighbour must be empty.
+    size = math.ceil(slots / distance)
+    if (slots - 1) % distance == 0:
+        ends, left, empty = 1, size - 4, 1 if size == 3 else 2
+    else:
+        ends, left, empty = 2, size - 2, 0 if size == 1 else 2
+    paths[size] -= ends
+    paths[max(0, left)] = paths.get(max(0, left), 0) + ends
+    return apart(paths, empty, inner)
 
 
 def scatter(length: int, slots: int, generator: torch.Generator) -> torch.Tensor:
