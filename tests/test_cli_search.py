@@ -90,7 +90,7 @@ def test_an_interrupted_search_goes_on_to_the_same_record(shelf, tmp_path, capfd
         (("--factor", "1"), "nothing to search, use a factor above 1"),
         (("--factor", "0.5"), "is not a factor"),
         (("--factor", "1.001"), "no whole number of tokens"),
-        (("--factor", "8"), "documents have more than 1024 tokens; 1 to search on and 2 others"),
+        (("--factor", "8"), "no text is long enough"),
         (("--profile", "big"), "invalid choice: 'big'"),
         (("--seed", "-1"), "no seed"),
         (("--resume",), "no interrupted search"),

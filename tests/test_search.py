@@ -54,6 +54,7 @@ def inhabitants(draw, space=SPACE):
 
 
 @given(inhabitants())
+@settings(max_examples=30)
 def test_steps_and_genomes_are_one_to_one(genome):
     SPACE.check(genome)
     assert SPACE.genome(SPACE.steps(genome), genome.start) == genome == SPACE.nearest(genome)
@@ -136,11 +137,13 @@ def test_bad_options_are_refused(make, words):
 
 
 @given(inhabitants(), st.floats(0.05, 1.0), st.integers(0, 2**31))
+@settings(max_examples=30)
 def test_a_mutation_stays_in_the_space(genome, chance, seed):
     SPACE.check(mutated(genome, SPACE, chance, seeded(seed)))
 
 
 @given(inhabitants(), inhabitants(), st.integers(0, 2**31))
+@settings(max_examples=30)
 def test_a_crossover_stays_in_the_space_and_takes_every_divisor_from_a_parent(one, other, seed):
     child = crossed(one, other, SPACE, seeded(seed))
     SPACE.check(child)
@@ -150,29 +153,29 @@ def test_a_crossover_stays_in_the_space_and_takes_every_divisor_from_a_parent(on
 
 def test_every_divisor_moves_uniformly_between_its_neighbours():
     space, parent = Space(3, 2.0, step=0.1, starts=(0, 1)), Genome((1.2, 1.5, 1.7))
-    drawn = [mutated(parent, space, 1.0, generator) for generator in [seeded()] for _ in range(4000)]
+    drawn = [mutated(parent, space, 1.0, generator) for generator in [seeded()] for _ in range(1000)]
     first = torch.tensor([genome.factors[0] for genome in drawn])
-    # The fastest lies between 1 and its old neighbour, 1.5: six values; four standard errors of a share of 1/6 are 0.024.
+    # The fastest lies between 1 and its old neighbour, 1.5: six values; four standard errors of a share of 1/6 are 0.047.
     for value in (1.0, 1.1, 1.2, 1.3, 1.4, 1.5):
-        assert abs(float((first - value).abs().lt(1e-6).float().mean()) - 1 / 6) < 0.024
+        assert abs(float((first - value).abs().lt(1e-6).float().mean()) - 1 / 6) < 0.047
     assert max(genome.factors[2] for genome in drawn) == 2.0
-    assert abs(sum(genome.start for genome in drawn) / 4000 - 0.5) < 0.032
+    assert abs(sum(genome.start for genome in drawn) / 1000 - 0.5) < 0.064
 
 
 def test_a_divisor_is_redrawn_with_the_given_chance():
     space, parent = Space(4, 50.0), Genome((1.0, 11.0, 21.0, 31.0))
-    drawn = [mutated(parent, space, 0.3, generator) for generator in [seeded()] for _ in range(4000)]
+    drawn = [mutated(parent, space, 0.3, generator) for generator in [seeded()] for _ in range(1000)]
     for pair in range(4):
-        moved = sum(genome.factors[pair] != parent.factors[pair] for genome in drawn) / 4000
-        # A thousand grid points: hardly ever the old one. Four standard errors are 0.029.
-        assert abs(moved - 0.3) < 0.03
+        moved = sum(genome.factors[pair] != parent.factors[pair] for genome in drawn) / 1000
+        # A thousand grid points: hardly ever the old one. Four standard errors are 0.058.
+        assert abs(moved - 0.3) < 0.06
 
 
 # ------------------------------------------------------------------------------------------------ the evolution
 
 
 @given(st.integers(0, 2**31))
-@settings(max_examples=15)
+@settings(max_examples=6)
 def test_every_individual_is_monotone_unique_inside_the_space_and_measured_once(seed):
     fitness = Distance(wanted())
     history = quiet(fitness, SPACE, SMALL, FIRST, seeded(seed))
@@ -186,7 +189,7 @@ def test_every_individual_is_monotone_unique_inside_the_space_and_measured_once(
 
 
 @given(st.integers(0, 2**31))
-@settings(max_examples=15)
+@settings(max_examples=6)
 def test_the_best_fitness_never_rises_and_parents_are_the_best_so_far(seed):
     history = quiet(Distance(wanted()), SPACE, SMALL, FIRST, seeded(seed))
     assert all(later <= earlier for earlier, later in pairwise(history.best_by_generation))

@@ -114,7 +114,7 @@ def documents(lengths):
     return [corpora.Document(name=f"d{index}", text="abcdefg"[index % 7] * length) for index, length in enumerate(lengths)]
 
 
-def test_no_document_is_searched_on_and_scored_on():
+def test_no_document_is_searched_on_and_scored_on(unchecked):
     some = documents([70, 10, 80, 90, 100, 65, 64, 120])
     seen, held_out = scoring.texts(some, Letters(), 4 * L, 2, 4)
     assert len(seen.names) == 2 and len(held_out.names) == 4 and not set(seen.names) & set(held_out.names)
@@ -161,7 +161,7 @@ def test_search_tune_search_again(tmp_path):
         tuned(given, path)
 
     stages = search.extend_progressively(
-        lambda factor: TextLoss(one, texts(2), factor), (2, 4), PLAN, tune, seeded(), starts=(0, 1, 2), folder=tmp_path, report=quiet()
+        lambda factor: TextLoss(one, texts(2), factor), (2.0, 4.0), PLAN, tune, seeded(), starts=(0, 1, 2), folder=tmp_path, report=quiet()
     )
     assert [stage.factor for stage in stages] == [2.0, 4.0]
     ((path, before),) = seen
@@ -171,7 +171,7 @@ def test_search_tune_search_again(tmp_path):
     # The second search begins with the first one's best, times 2 for PI; it measures the tuned model.
     linear = stages[1].history.generations[0].genomes[0]
     assert linear.start == best.start and all(abs(a - 2 * b) < 1e-9 for a, b in zip(linear.factors, best.factors, strict=True))
-    assert stages[1].history.best_fitness == TextLoss(one, texts(2), 4).loss(stages[1].history.best)
+    assert stages[1].history.best_fitness == TextLoss(one, texts(2), 4.0).loss(stages[1].history.best)
     assert (stages[0].history.space.limit, stages[1].history.space.limit) == (2.5, 5.0)
     assert sorted(place.name for place in tmp_path.iterdir()) == ["stage-1", "stage-2", "tuning"]
 
@@ -191,7 +191,7 @@ def test_a_second_search_begins_with_products_that_never_fall():
 @pytest.mark.parametrize("factors", [(), (1.0, 2.0), (4.0, 2.0), (2.0, 2.0), (2.0, math.inf)])
 def test_extensions_that_do_not_rise_are_refused(factors):
     with pytest.raises(ValueError, match="rise from above 1"):
-        search.extend_progressively(lambda factor: None, factors, PLAN, None, seeded())
+        search.extend_progressively(lambda factor: None, factors, PLAN, lambda model, path: None, seeded())
 
 
 def test_short_texts_get_divisors_of_their_own_within_a_smaller_limit():

@@ -171,8 +171,8 @@ def scored(options: argparse.Namespace, ready: Ready, history: History, began: f
 def report(ready: Ready, history: History, record: results.Record) -> str:
     """The table, and what its numbers are."""
     best = history.best
-    tempered = next(iter(record.metrics["methods"].values()))
-    seen, held_out = (len(tempered[part]["whole_by_document"]) for part in ("search", "held_out"))
+    untouched = record.metrics["methods"][scoring.UNTOUCHED]
+    seen, held_out = (len(untouched[part]["whole_by_document"]) for part in ("search", "held_out"))
     return "\n".join(
         [
             "",

@@ -66,7 +66,7 @@ class TextLoss:
     @property
     def about(self) -> dict[str, Any]:
         """What the values depend on; a search that is kept on disk goes on with the same only."""
-        texts = hashlib.sha256(b"".join(bytes(memoryview(text.cpu().long().numpy())) for text in self.texts)).hexdigest()[:16]
+        texts = hashlib.sha256(b"".join(text.cpu().long().numpy().tobytes() for text in self.texts)).hexdigest()[:16]
         sums = {name: float(weight.double().sum()) for name, weight in self.model.state_dict().items()}
         weights = hashlib.sha256(repr(sorted(sums.items())).encode()).hexdigest()[:16]
         given = {"factor": self.factor, "at": self.at, "measure": self.measure, "start": self.start, "window": self.window}

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
 
 from clexlab import corpora, evaluation, hf, scaling
 from clexlab.frequencies import Geometry
@@ -20,7 +21,7 @@ BEGINNING = (scaling.Linear, scaling.NTK, scaling.YaRN)
 
 
 def texts(
-    documents: Sequence[corpora.Document], tokenizer: Any, length: int, seen: int, held_out: int
+    documents: Sequence[corpora.Document], tokenizer: PreTrainedTokenizerBase, length: int, seen: int, held_out: int
 ) -> tuple[evaluation.Sample, evaluation.Sample]:
     """`seen` documents to search on and `held_out` others for the final score, of more than `length` tokens, always the same ones.
 
