@@ -37,6 +37,7 @@ _SUBMODULES = (
     "rope",
     "rows",
     "scaling",
+    "search",
     "study",
     "taken",
     "tasks",
