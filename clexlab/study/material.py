@@ -1,8 +1,10 @@
 """What every run of a study starts from: one base model, one tokenizer, documents to train on and others to measure on."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from jaxtyping import Int
@@ -33,9 +35,9 @@ class Material:
         files = sorted(self.folder.glob("*.safetensors"))
         return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
 
-    def rows(self, seed: int, count: int, span: int = 1) -> rows.Rows:
-        """Training rows of `span` windows, the same ones in the same order for every method of a seed."""
-        return base.data(self.train, self.tokenizer, span * self.window, count, torch.Generator().manual_seed(seed))
+    def rows(self, seed: int, count: int, span: int = 1, shares: Mapping[str, float] = MappingProxyType(base.SHARES)) -> rows.Rows:
+        """Training rows of `span` windows in `shares` of parts, the same ones in the same order for every method of a seed."""
+        return base.data(self.train, self.tokenizer, span * self.window, count, torch.Generator().manual_seed(seed), shares)
 
     def texts(self, count: int, longest: int) -> list[Int[Tensor, "_"]]:
         """Held-out texts of `longest` + 1 tokens, the same ones for every run of every seed."""
