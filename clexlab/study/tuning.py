@@ -6,13 +6,12 @@ the same positions: a field frozen at zero gives the same numbers bit for bit (t
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-from clexlab import base, hf, ode, scaling
+from clexlab import bpe, hf, in_sentences, ode, scaling
 from clexlab.evaluation.contexts import EVERYTHING, Context
 from clexlab.frequencies import Geometry
 from clexlab.objectives import Distilled, NextToken, Objective
@@ -133,10 +132,29 @@ class Taken:
     positions: Callable[[int], Sampler]
 
     def __call__(self, model: nn.Module) -> TakenAt:
-        return self.made(model.config.max_position_embeddings)
+        return self._made(model.config.max_position_embeddings)
 
-    def made(self, window: int) -> TakenAt:
+    def told(self, window: int) -> str:
+        """What is done, for a record."""
+        return repr(self._made(window))
+
+    def _made(self, window: int) -> TakenAt:
         return TakenAt(self.positions(window), window)
+
+
+@dataclass(frozen=True)
+class BySentence:
+    """Gaps between the sentences of every row, at a t of its own: `objective` of a tuning without positions."""
+
+    factors: Factors
+
+    def __call__(self, model: nn.Module) -> in_sentences.InSentences:
+        window = model.config.max_position_embeddings
+        return in_sentences.InSentences(window=window, factors=self.factors, ends=in_sentences.sentence_ends(bpe.load()))
+
+    def told(self, window: int) -> str:
+        """What is done, for a record; which tokens end a sentence is the shipped tokenizer's."""
+        return f"InSentences(window={window}, factors={self.factors!r})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,8 +163,9 @@ class Tuning:
 
     `path` None: plain RoPE. `positions` None: 0, 1, 2 …  `learns` marks what may change. `objective` is made from the untouched
     model, which a distilling one takes as its teacher. `path_rate` is the rate of field and temperature. `span` windows make a
-    row, 1 or 16: of long rows a step has as many fewer, so that tokens are equal; where `Taken` reads one window of each, as many as of
-    short ones. `factor` pins t in reading, and in training where no positions draw it. `shares` are the parts that rows are of.
+    row, 1 or 16: of long rows a step has as many fewer, so that tokens are equal; of rows of which `Taken` reads one window, as many as
+    of short ones. `factor` pins t in reading, and in training where no positions draw it. `shares` are the parts that rows are of,
+    None: `base.SHARES`.
     """
 
     name: str
@@ -157,7 +176,7 @@ class Tuning:
     path_rate: float = 0.0
     span: int = 1
     factor: float | None = None
-    shares: Mapping[str, float] = field(default_factory=lambda: MappingProxyType(base.SHARES))
+    shares: Mapping[str, float] | None = None
 
     @property
     def windows(self) -> int:
@@ -166,17 +185,17 @@ class Tuning:
 
     def describe(self, window: int) -> dict:
         """For a record: every choice by its name. A training is recognised by it, so what came later is told where it is not usual."""
-        objective = self.objective.made(window) if isinstance(self.objective, Taken) else self.objective
-        unusual = {} if dict(self.shares) == base.SHARES else {"shares": dict(self.shares)}
+        told = getattr(self.objective, "told", None)
+        objective = getattr(self.objective, "__name__", repr(self.objective)) if told is None else told(window)
         return {
             "name": self.name,
             "positions": None if self.positions is None else repr(self.positions(window)),
             "learns": self.learns.__name__,
-            "objective": getattr(objective, "__name__", repr(objective)),
+            "objective": objective,
             "path_rate": self.path_rate,
             "span": self.span,
             "factor": self.factor,
-            **unusual,
+            **({} if self.shares is None else {"shares": dict(self.shares)}),
         }
 
 
