@@ -1,12 +1,16 @@
 """Objectives that draw with an eye on the tokens: each row at its own sentences and factor, the path follows, and what is refused."""
 
+from dataclasses import replace
+
 import pytest
 import torch
+import training_runs
 from hf_training import FIELD, LENGTH, WINDOW, build, learner, lively
 from torch import nn
+from transformers import TrainerCallback
 
 import clexlab
-from clexlab import bpe, hf, pocket, scaling
+from clexlab import bpe, hf, pocket, scaling, training
 from clexlab.in_sentences import InSentences, sentence_ends
 from clexlab.objectives import Objective, next_token_loss
 from clexlab.placed import logits_at
@@ -22,6 +26,7 @@ from clexlab.positions import (
     SkipWise,
     sentence_lengths,
 )
+from clexlab.rows import Rows
 from clexlab.taken import TakenAt
 
 ROUNDING = dict(rtol=1e-4, atol=2e-5)
@@ -182,6 +187,32 @@ def test_one_sentence_is_plain_training_at_factor_one():
     tokens = texts()[2:]
     plain = next_token_loss(build()(input_ids=tokens).logits, tokens)
     torch.testing.assert_close(losses(objective(FixedFactor(1.0)), clexlab.extend(build(), lively()), tokens), plain, **ROUNDING)
+
+
+class Stopped(TrainerCallback):
+    def on_save(self, args, state, control, **kwargs) -> None:
+        raise KeyboardInterrupt
+
+
+def test_a_stopped_training_goes_on_to_the_same_weights(tmp_path):
+    each, plan, data = objective(ends=tuple(range(2, 20))), replace(training_runs.PLAN, steps=4), training_runs.data()
+    data = Rows(data.tokens[:16], data.parts[:16])
+
+    def train(folder: str, **options) -> training.Trained:
+        model = clexlab.extend(training_runs.plain(), lively())
+        return training.train(model, data, plan, folder=tmp_path / folder, objective=each, **options)
+
+    whole = train("whole")
+    with pytest.raises(KeyboardInterrupt):
+        train("stopped", callbacks=[Stopped()])
+    with pytest.raises(ValueError, match="objective"):
+        training.train(training_runs.plain(), data, plan, folder=tmp_path / "stopped", resume=True)
+    resumed = train("stopped", resume=True)
+    wanted = training_runs.weights(whole.model)
+    assert all(torch.equal(weight, wanted[name]) for name, weight in training_runs.weights(resumed.model).items())
+    assert training_runs.told(resumed) == training_runs.told(whole)
+    before = training_runs.weights(clexlab.extend(training_runs.plain(), lively()))
+    assert all(not torch.equal(before[name], wanted[name]) for name in wanted if FIELD in name)
 
 
 def test_an_objective_can_be_told_from_another_by_its_text():

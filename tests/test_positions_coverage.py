@@ -61,7 +61,7 @@ SAMPLED = (
 
 
 @pytest.mark.parametrize("length", [4, WINDOW])
-@pytest.mark.parametrize("sampler", SAMPLED, ids=lambda sampler: repr(sampler).partition("chunks")[2] or sampler.name)
+@pytest.mark.parametrize("sampler", SAMPLED, ids=repr)
 def test_draws_have_the_coverage_of_the_formula(sampler, length):
     exact, counted = sampler.coverage(length, FACTOR), sampled_coverage(sampler, length, DRAWS, seeded())
     assert exact[0] == pytest.approx(1) and bool(((exact >= 0) & (exact <= 1 + 1e-12)).all()) and len(counted) <= len(exact)
@@ -142,8 +142,7 @@ def test_pieces_of_one_token_are_random_positions(slots, pieces):
     assert pieces_in_place(slots, pieces, 1).tolist() == pytest.approx(loose.tolist(), **EXACT)
 
 
-def test_two_runs_whose_jump_is_free_have_the_pairs_of_a_third_between():
-    # More jumps hold more of the far distances on average, as the paper's ablation of three chunks supposes.
+def test_three_runs_hold_more_of_the_far_distances_than_two():
     two, three = (SkipWise(window=12, factors=FixedFactor(4), chunks=chunks).coverage(12, 4) for chunks in (2, 3))
     assert float(three[12:].sum()) > float(two[12:].sum())
 
