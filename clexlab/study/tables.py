@@ -1,5 +1,6 @@
 """Records of a study as one table: a line a method, mean and spread over seeds."""
 
+import math
 import statistics
 from collections.abc import Sequence
 
@@ -9,6 +10,8 @@ from clexlab.study.ladder import LADDER
 from clexlab.study.methods import ROWS
 from clexlab.study.short import SHORT
 
+# The place of every row by its name; a row of several tables has its place in the first.
+ORDER = {row.name: place for place, row in reversed([*enumerate((*ROWS, *LADDER, *SHORT))])}
 # Exact recall by its name in a record and in a table; it is a share, shown in percent.
 RECALL = {"passkey": "pass key", "copy": "copy"}
 
@@ -27,9 +30,7 @@ def by_row(records: Sequence[Record]) -> dict[str, list[Record]]:
     found: dict[str, list[Record]] = {}
     for record in sorted(records, key=lambda one: one.seed):
         found.setdefault(record.config["row"], []).append(record)
-    # A row of several tables has its place in the first.
-    order = {row.name: place for place, row in reversed([*enumerate((*ROWS, *LADDER, *SHORT))])}
-    return dict(sorted(found.items(), key=lambda item: order.get(item[0], len(order))))
+    return dict(sorted(found.items(), key=lambda item: ORDER.get(item[0], math.inf)))
 
 
 def table(records: Sequence[Record]) -> str:
