@@ -78,12 +78,12 @@ def data(
     # Built only where asked for: not every part has rows of every length.
     makers = {
         "text": lambda: text,
+        "interleaved": lambda: interleaved.Interleaved(documents, length),
         "passkey": lambda: tasks.Passkey(text, tokenizer),
         "keys": lambda: tasks.Passkey.dense(text, tokenizer),
         "copy": lambda: tasks.Copy(text, size),
         "echo": lambda: tasks.Echo("echo", length, size, size - 1),
         "echo_few": lambda: tasks.Echo("echo_few", length, size, tasks.FEW),
-        "interleaved": lambda: interleaved.Interleaved(documents, length),
         "lookup": lambda: lookup.Lookup(text, tokenizer),
     }
     return rows.mix({make(): shares[name] for name, make in makers.items() if name in shares}, count, generator)

@@ -5,29 +5,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, TrainerCallback
+from study_tiny import LONGEST, TINY, WINDOW, material, place, quiet
+from transformers import TrainerCallback
 
-from clexlab import bpe, cli, corpora, evaluation, figures, hf, results, rows, scaling, study, training
+from clexlab import cli, corpora, evaluation, figures, hf, results, rows, scaling, study, training
 from clexlab.commands import study as study_command
 from clexlab.study import methods, runner, runs, tuning
 
-WINDOW = 64
-LONGEST = 16 * WINDOW
-# Estimates of nothing: whatever fits into a call is decided by what was seen.
-TINY = study.Profile(
-    name="tiny",
-    steps=3,
-    texts=2,
-    trials=1,
-    depths=(0.5,),
-    recall_factors=(1.0, 2.0),
-    seeds=(1, 2),
-    log_every=1,
-    save_every=1,
-    training_seconds=0.0,
-    measuring_seconds=0.0,
-)
-EVERY_ROW = (*study.ROWS, *study.LADDER)
+EVERY_ROW = (*study.ROWS, *study.LADDER, *study.SHORT)
 TRAINED = [row for row in EVERY_ROW if row.tuning is not None]
 
 
@@ -35,36 +20,9 @@ def named(*names):
     return tuple(study.by_name(name) for name in names)
 
 
-def quiet(line):
-    pass
-
-
 @pytest.fixture(scope="module")
 def given(tmp_path_factory):
-    """A model with random weights and texts of random tokens: enough for everything but the size of a number."""
-    folder, tokenizer = tmp_path_factory.mktemp("base") / "tiny", bpe.load()
-    config = LlamaConfig(
-        vocab_size=bpe.SIZE,
-        bos_token_id=0,
-        eos_token_id=0,
-        tie_word_embeddings=True,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=2,
-        max_position_embeddings=WINDOW,
-        rope_parameters={"rope_type": "default", "rope_theta": 1e4},
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    generator = torch.Generator().manual_seed(0)
-    texts = [torch.randint(1, bpe.SIZE, (LONGEST + 200,), generator=generator) for _ in range(8)]
-    return study.Material(
-        folder=folder, tokenizer=tokenizer, window=WINDOW, train=texts[:4], held_out=texts[4:], fingerprint="random tokens"
-    )
+    return material(tmp_path_factory.mktemp("base") / "tiny")
 
 
 @pytest.fixture(scope="module")
@@ -82,17 +40,13 @@ def records(out):
     return results.read_all("study", out)
 
 
-def place(given, folder, profile=TINY):
-    return runs.Place(material=given, profile=profile, device="cpu", work=folder)
-
-
 # ------------------------------------------------------------------------------------------------ one budget for all
 
 
 @pytest.mark.parametrize("profile", study.PROFILES, ids=lambda profile: profile.name)
 def test_every_trained_row_gets_the_same_tokens_steps_and_rate(profile):
-    plans = [(row.tuning, profile.plan(1, "cpu", span=row.tuning.span, path_rate=row.tuning.path_rate)) for row in TRAINED]
-    assert len({plan.steps * plan.rows * tuned.span for tuned, plan in plans}) == 1
+    plans = [(row.tuning, profile.plan(1, "cpu", span=row.tuning.windows, path_rate=row.tuning.path_rate)) for row in TRAINED]
+    assert len({plan.steps * plan.rows * tuned.windows for tuned, plan in plans}) == 1
     assert len({(plan.steps, plan.rate, plan.warmup, plan.weight_decay, plan.seed) for _, plan in plans}) == 1
 
 
@@ -172,7 +126,7 @@ def test_the_study_has_every_closed_form_with_and_without_tuning():
 
 
 def test_names_are_unique_and_every_rung_says_what_was_expected():
-    for table in (study.ROWS, study.LADDER):
+    for table in (study.ROWS, study.LADDER, study.SHORT):
         assert len({row.name for row in table}) == len(table)
         assert all(row.about and row.title for row in table)
         for row in table:
@@ -188,7 +142,7 @@ def test_trainings_of_one_name_are_one_training():
 
 def test_every_row_that_learns_a_path_has_a_control_that_differs_in_that_alone(given):
     found = hf.geometry(given.model())
-    for table in (study.ROWS, study.LADDER):
+    for table in (study.ROWS, study.LADDER, study.SHORT):
         for row in table:
             if row.tuning is None or not isinstance(row.tuning.path, study.Learned):
                 continue
@@ -197,7 +151,7 @@ def test_every_row_that_learns_a_path_has_a_control_that_differs_in_that_alone(g
                 assert row.tuning.learns is tuning.path_only and control.reading.path(found, 1) == path.prior
                 continue
             assert control.tuning.path(found, 1) == path.prior
-            same = ("positions", "learns", "objective", "span", "factor")
+            same = ("positions", "learns", "objective", "span", "factor", "shares")
             assert all(getattr(control.tuning, name) == getattr(row.tuning, name) for name in same)
 
 

@@ -1,13 +1,14 @@
 """What LengthExplorer draws, without any widget: records by method, a measure by length and seed, differences, a finding."""
 
 import html
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from clexlab.evaluation import Spread, by_method
 from clexlab.evaluation.seeds import check
 from clexlab.results import Record
-from clexlab.study import LADDER, ROWS
+from clexlab.study.tables import ORDER
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,8 @@ class Study:
     def __init__(self, records: Sequence[Record], profile: str = "") -> None:
         found = [record for record in records if record.config.get("profile", "") == profile]
         check(found)
-        # The order of the study's table, then of the ladder's; what is in neither comes as it was given.
-        order = {row.name: place for place, row in enumerate((*ROWS, *LADDER))}
-        self.records = sorted(found, key=lambda record: order.get(record.config["method"], len(order)))
+        # The order of the study's tables; what is in none of them comes as it was given.
+        self.records = sorted(found, key=lambda record: ORDER.get(record.config["method"], math.inf))
         configs = {record.config["method"]: record.config for record in self.records}
         titles = {method: config.get("title") or method for method, config in configs.items()}
         repeated = {title for title in titles.values() if list(titles.values()).count(title) > 1}
