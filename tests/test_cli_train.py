@@ -88,6 +88,14 @@ def test_a_method_is_trained_saved_measured_and_recorded(shelf, tmp_path, capfd)
     assert str(shelf) not in repr(record) and str(pocket.FOLDER) not in repr(record)
 
 
+def test_rows_may_be_of_interleaved_documents_and_of_tables(shelf, tmp_path):
+    shares = {"text": 0.5, "interleaved": 0.25, "lookup": 0.25}
+    assert status([write(shelf, "skywork", rows__shares=shares), "--out", tmp_path / "out"]) == 0
+    (record,) = results.read_all("skywork", tmp_path / "out")
+    assert record.config["shares"] == shares and set(shares) <= {name for entry in record.metrics["curve"] for name in entry}
+    assert "interleaved rows are of several" in record.config["boundaries"]
+
+
 OPTIONS = [
     (dict(name="contiguous"), positions.Contiguous(factors=positions.FixedFactor(4.0))),
     (dict(name="random_pos"), positions.RandomPos(window=128, factors=positions.FixedFactor(4.0))),
@@ -218,6 +226,8 @@ BAD = [
     (dict(rows__length=100_000), "none of"),
     (dict(rows__shares={"text": 0.5}), "add up to 1"),
     (dict(rows__shares={"texts": 1.0}), "rows.shares has texts; there are text, passkey, keys, copy"),
+    (dict(rows__length=100, rows__shares={"interleaved": 1.0}), "length is 100, which is not 4 · 4 chunks of one size; use a multiple"),
+    (dict(rows__length=32, rows__shares={"lookup": 1.0}), "use longer rows or fewer columns"),
     (dict(plan__steps=None), "plan has no steps"),
     (dict(plan__steps=-1), "steps is -1"),
     (dict(plan__rate="fast"), "plan.rate is 'fast'; give a number"),

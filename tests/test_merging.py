@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+import transformers
 from hf_training import build, lively
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -107,53 +108,55 @@ def pinned() -> nn.Module:
     return clexlab.extend(model, hf.scaling_for(model, scaling.ABF), factor=2.0)
 
 
-def test_the_recipe_is_two_trainings_and_half_of_the_way_back(tmp_path):
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The recipe, never interrupted."""
+    torch.set_num_threads(1)
+    return long_recipe(pinned(), *stages(), folder=tmp_path_factory.mktemp("whole"))
+
+
+def test_the_recipe_is_two_trainings_and_half_of_the_way_back(whole, tmp_path):
     simulation, replay = stages()
     model = pinned()
     before = weights(model)
     training.train(model, simulation.data, simulation.plan, folder=tmp_path / "one", objective=simulation.objective)
     training.train(model, replay.data, replay.plan, folder=tmp_path / "two")
     after = weights(model)
-    done = long_recipe(pinned(), simulation, replay, folder=tmp_path / "recipe")
-    assert same(weights(done.model), merge([before, after], [0.5, 0.5]))
-    assert not same(weights(done.model), before) and not same(weights(done.model), after)
-    assert done.simulated.tokens == done.replayed.tokens == PLAN.steps * PLAN.rows * LENGTH
-    assert done.simulated.curve[0]["next" if "next" in done.simulated.curve[0] else "text"] > 0
-
-
-def test_weights_of_the_base_alone_undo_both_trainings(tmp_path):
-    model = pinned()
-    before = weights(model)
-    assert same(weights(long_recipe(model, *stages(), folder=tmp_path, weights=(1.0, 0.0)).model), before)
+    assert same(weights(whole.model), merge([before, after], [0.5, 0.5]))
+    assert not same(weights(whole.model), before) and not same(weights(whole.model), after)
+    assert whole.simulated.tokens == whole.replayed.tokens == PLAN.steps * PLAN.rows * LENGTH
+    assert [len(each.curve) for each in (whole.simulated, whole.replayed)] == [PLAN.steps, PLAN.steps]
 
 
 class Killed(Exception):
     pass
 
 
+class Kill(transformers.TrainerCallback):
+    """Ends a stage at its second checkpoint."""
+
+    def __init__(self, stage: str) -> None:
+        self.stage = stage
+
+    def on_save(self, args, state, control, **kwargs):
+        if self.stage in args.output_dir and state.global_step == 2:
+            raise Killed
+
+
 @pytest.mark.parametrize("stage", ["simulation", "replay"])
-def test_a_recipe_that_was_interrupted_goes_on_to_the_same_model(tmp_path, stage):
-    import transformers
-
-    class Kill(transformers.TrainerCallback):
-        def on_save(self, args, state, control, **kwargs):
-            if stage in args.output_dir and state.global_step == 2:
-                raise Killed
-
-    wanted = weights(long_recipe(pinned(), *stages(), folder=tmp_path / "whole").model)
+def test_a_recipe_that_was_interrupted_goes_on_to_the_same_model(whole, tmp_path, stage):
+    folder = tmp_path / "cut"
     with pytest.raises(Killed):
-        long_recipe(pinned(), *stages(), folder=tmp_path / "cut", callbacks=(Kill(),))
-    done = long_recipe(pinned(), *stages(), folder=tmp_path / "cut", resume=True)
-    assert same(weights(done.model), wanted)
+        long_recipe(pinned(), *stages(), folder=folder, callbacks=(Kill(stage),))
+    assert (training.last_checkpoint(folder / "replay") is None) == (stage == "simulation")
+    done = long_recipe(pinned(), *stages(), folder=folder, resume=True)
+    assert same(weights(done.model), weights(whole.model))
 
 
-def test_the_learned_path_is_merged_with_the_rest(tmp_path):
-    def learner():
-        return clexlab.extend(build(1), lively(), positions=positions.Scattered(window=16, factors=positions.FixedFactor(2.0)))
-
-    model = learner()
+def test_weight_one_of_the_base_undoes_both_trainings_of_the_learned_path_too(tmp_path):
+    model = clexlab.extend(build(1), lively(), positions=positions.Scattered(window=16, factors=positions.FixedFactor(2.0)))
     before = weights(model)
-    plain = Stage(data=data(0), plan=replace(PLAN, path_rate=1e-2))
+    plain = Stage(data=data(0), plan=replace(PLAN, path_rate=1e-2, save_every=None))
     done = long_recipe(model, plain, plain, folder=tmp_path, weights=(1.0, 0.0))
     assert any(".field." in name for name in before) and same(weights(done.model), before)
 
