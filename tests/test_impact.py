@@ -20,7 +20,7 @@ END = 7
 
 def texts(count: int = 3, length: int = 10, seed: int = 0) -> torch.Tensor:
     # Few types, so that they occur several times.
-    return torch.randint(10, 20, (count, length), generator=torch.Generator().manual_seed(seed))
+    return torch.randint(10, 16, (count, length), generator=torch.Generator().manual_seed(seed))
 
 
 class Raised(nn.Module):

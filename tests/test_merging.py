@@ -128,12 +128,6 @@ def test_the_recipe_is_two_trainings_and_half_of_the_way_back(whole, tmp_path):
     assert [len(each.curve) for each in (whole.simulated, whole.replayed)] == [PLAN.steps, PLAN.steps]
 
 
-def test_weights_of_the_base_alone_undo_both_trainings(tmp_path):
-    model = pinned()
-    before = weights(model)
-    assert same(weights(long_recipe(model, *stages(), folder=tmp_path, weights=(1.0, 0.0)).model), before)
-
-
 class Killed(Exception):
     pass
 
@@ -159,13 +153,10 @@ def test_a_recipe_that_was_interrupted_goes_on_to_the_same_model(whole, tmp_path
     assert same(weights(done.model), weights(whole.model))
 
 
-def test_the_learned_path_is_merged_with_the_rest(tmp_path):
-    def learner():
-        return clexlab.extend(build(1), lively(), positions=positions.Scattered(window=16, factors=positions.FixedFactor(2.0)))
-
-    model = learner()
+def test_weight_one_of_the_base_undoes_both_trainings_of_the_learned_path_too(tmp_path):
+    model = clexlab.extend(build(1), lively(), positions=positions.Scattered(window=16, factors=positions.FixedFactor(2.0)))
     before = weights(model)
-    plain = Stage(data=data(0), plan=replace(PLAN, path_rate=1e-2))
+    plain = Stage(data=data(0), plan=replace(PLAN, path_rate=1e-2, save_every=None))
     done = long_recipe(model, plain, plain, folder=tmp_path, weights=(1.0, 0.0))
     assert any(".field." in name for name in before) and same(weights(done.model), before)
 
