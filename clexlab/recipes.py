@@ -21,6 +21,7 @@ DTYPES = ("float32", "bfloat16")
 PARTS = ("text", "passkey", "keys", "copy", "echo", "echo_few")
 # How a message calls what TOML can hold.
 KINDS = {str: "a word in quotes", float: "a number", int: "a whole number", bool: "true or false", list: "a list", dict: "a table"}
+CUTS = {"anywhere": positions.Anywhere, "first_half": positions.FirstHalf}
 FACTORS = {
     "whole": positions.WholeFactors,
     "uniform": positions.UniformFactors,
@@ -62,6 +63,7 @@ class Rows:
 class Positions:
     """A sampler and a distribution of t by their names; t reaches `up_to` ("fixed": is `up_to`).
 
+    `chunks` and `cut` (CUTS) are options of skip_wise, `fixed` (the number of tokens that stay) of e2_llm.
     `per_row`: every row has its own; `diluted`: far keys count as often as they would occur.
     """
 
@@ -69,19 +71,28 @@ class Positions:
     factors: str
     up_to: float
     chunks: int | None = None
+    cut: str | None = None
+    fixed: int | None = None
     per_row: bool = False
     diluted: bool = False
 
     def build(self, window: int) -> positions.Sampler:
-        """The sampler; ValueError lists the names there are."""
+        """The sampler; ValueError lists the names there are, and says which sampler has an option that this one has not."""
         kinds = {kind.name: kind for kind in positions.SAMPLERS}
         _known("positions.name", [self.name], kinds)
         _known("positions.factors", [self.factors], FACTORS)
-        more = {} if self.chunks is None else {"chunks": self.chunks}
-        try:
-            sampler = kinds[self.name](window=window, factors=FACTORS[self.factors](self.up_to), **more)
-        except TypeError:
-            raise ValueError(f"positions: {self.name} has no chunks; skip_wise has") from None
+        _known("positions.cut", [] if self.cut is None else [self.cut], CUTS)
+        options = {name: [one.name for one in fields(kind)] for name, kind in kinds.items()}
+        cut = None if self.cut is None else CUTS[self.cut]()
+        given = {"chunks": self.chunks, "cut": cut, "fixed": self.fixed}
+        given = {option: value for option, value in given.items() if value is not None}
+        for option in given:
+            if option not in options[self.name]:
+                having = ", ".join(name for name in kinds if option in options[name])
+                raise ValueError(f"positions: {self.name} has no {option}; {having} has")
+        # Ordinary positions know no window.
+        given |= {"window": window} if "window" in options[self.name] else {}
+        sampler = kinds[self.name](factors=FACTORS[self.factors](self.up_to), **given)
         sampler = positions.Diluted(sampler) if self.diluted else sampler
         return positions.PerRow(sampler) if self.per_row else sampler
 

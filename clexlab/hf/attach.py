@@ -20,7 +20,7 @@ from clexlab.hf.caches import CacheSemantics
 from clexlab.hf.marking import FULL, Mark
 from clexlab.hf.rotary import Rotary
 from clexlab.hf.schedules import WHOLE, Schedule
-from clexlab.positions.base import Sampler, check_sampler
+from clexlab.positions.base import Sampler, check_reach, check_sampler
 from clexlab.scaling.base import Path
 
 # Angles are compared at these positions. A float32 product p·θ is off by half a unit in its last place, and cos and sin by as
@@ -260,13 +260,8 @@ def _check(found: Geometry, scaling: Path, factor: float | None, schedule: Sched
             f"scaling is built for head_dim {scaling.head_dim}, base {scaling.base:g}; {found.name} turns {found.head_dim} with base"
             f" {found.base:g}: use hf.scaling_for(model, {type(scaling).__name__})"
         )
-    # Samplers of clexlab say for which window and up to which factor they draw; better refused now than hours into a training.
-    window, limit = getattr(positions, "window", scaling.window), getattr(getattr(positions, "factors", None), "limit", 1.0)
-    if window != scaling.window or limit > scaling.limit:
-        raise ValueError(
-            f"positions are drawn for window {window} and factors up to {limit:g}; the path has window {scaling.window} and ends at"
-            f" {scaling.limit:g}: build both on the same numbers"
-        )
+    # Better refused now than hours into a training.
+    check_reach(positions, scaling.window, scaling.limit)
     if factor is not None:
         if positions is not None:
             raise ValueError("factor and positions are both given; a sampler draws the factor of every training step itself")

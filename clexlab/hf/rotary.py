@@ -10,7 +10,8 @@ gets is decided in a hook before the decoder runs, where cache, mask and positio
 import inspect
 import sys
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -193,6 +194,28 @@ class Rotary(nn.Module):
             if isinstance(cache, Cache):
                 state.attach(cache)
 
+    @contextmanager
+    def standing_at(self, draws: Sequence[Draw]) -> Iterator[None]:
+        """Forwards of this thread stand at these draws, one for each row: their positions, their factors. What objectives draw with.
+
+        Raises ValueError where positions are drawn in the model already, and at a pinned factor that is not the draws'.
+        """
+        if self.positions is not None:
+            raise ValueError("the model draws positions itself, and would not follow its tokens'; extend it without positions")
+        strange = [draw.factor for draw in draws if self.factor not in (None, draw.factor)]
+        if strange:
+            raise ValueError(
+                f"the model is pinned at factor {self.factor:g} and positions were drawn for {strange[0]:g}: extend it without factor,"
+                f" or draw with FixedFactor({self.factor:g})"
+            )
+        if self.constant is not None and any(draw.counts is not None for draw in draws):
+            raise ValueError("Diluted positions change the attention at every step; extend the model without factor, the draws have one")
+        self.running.draws = tuple(draws)
+        try:
+            yield
+        finally:
+            self.running.draws = None
+
     @torch.compiler.disable
     def finish(self) -> State | None:
         """Close this thread's forward; the state for a cache the decoder made."""
@@ -201,13 +224,15 @@ class Rotary(nn.Module):
 
     @torch.compiler.disable
     def choose(self, decoder: nn.Module, given: dict[str, Any]) -> None:
-        """Set the angles of this forward from the length of each row, or in training from the sampler."""
+        """Set the angles of this forward from the length of each row, or in training from the sampler or an objective's draws."""
         cache, inputs = given.get("past_key_values"), _inputs(given)
         new, cached = inputs.shape[1], 0 if cache is None else int(cache.get_seq_length())
-        if self.training and self.positions is not None and cache is None and self.running.planned is None:
+        draws = self.running.draws
+        if draws is None and self.training and self.positions is not None and cache is None and self.running.planned is None:
             draws = draws_for(self.positions, inputs.shape[0], new, torch.default_generator)
             if any(draw.learned is not None for draw in draws):
                 raise ValueError("these draws leave tokens out of the loss, which the model does not compute; train with taken.TakenAt")
+        if draws is not None:
             angles = self.at([draw.factor for draw in draws], torch.stack([draw.positions for draw in draws]))
             angles = replace(angles, mask=dilution(draws, decoder, given))
             self.running.angles, self.running.state = angles, None

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from clexlab.hf.rotary import Angles
+    from clexlab.positions.base import Draw
 
 _KEY = "_clexlab_state"
 
@@ -17,14 +18,15 @@ _KEY = "_clexlab_state"
 class Running(threading.local):
     """What one thread is in the middle of: a forward, and around it perhaps a `generate`. A copied model begins with nothing.
 
-    `angles` of this forward, and `state` for a cache that the decoder makes itself. Of this `generate`: `planned` the total length,
-    `padding` what of it is padding, row by row, `floor` the plan of a run around it that it serves as assistant, `helper` its own
-    assistant's.
+    `angles` of this forward, `state` for a cache that the decoder makes itself, `draws` that an objective made for it. Of this
+    `generate`: `planned` the total length, `padding` what of it is padding, row by row, `floor` the plan of a run around it that it
+    serves as assistant, `helper` its own assistant's.
     """
 
     def __init__(self) -> None:
         self.angles: Angles | None = None
         self.state: State | None = None
+        self.draws: tuple[Draw, ...] | None = None
         self.planned: int | None = None
         self.padding: list[int] | None = None
         self.floor = 0

@@ -2,9 +2,10 @@
 
 A sampler is a distribution over positions, its `factors` one over t; `clexlab.extend(model, path, positions=sampler)` draws
 both anew at every training step, for all rows together or, with `PerRow(sampler)`, for each; `Diluted(sampler)` lets far keys count
-as often as they would occur. SAMPLERS lists the samplers, FACTORS the
-distributions of t. SEGMENTS are samplers for tokens *taken* at the positions, out of a long text: `clexlab.taken.TakenAt` trains with
-them. Which distances a sampler shows: its `coverage`, or `sampled_coverage` of any.
+as often as they would occur. SAMPLERS lists the samplers, FACTORS the distributions of t. SEGMENTS are samplers for tokens *taken*
+at the positions, out of a long text: `clexlab.taken.TakenAt` trains with them. `Sentences` is for one text:
+`clexlab.in_sentences.InSentences` makes it for every row. Which distances a sampler shows: its `coverage`, or `sampled_coverage` of
+any; how many pairs of tokens have them: its `pairs`.
 """
 
 from clexlab.positions.base import Draw, Sampler

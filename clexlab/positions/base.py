@@ -50,6 +50,19 @@ def check_sampler(sampler: object) -> None:
         raise ValueError(f"positions is {sampler!r}; pass a sampler of clexlab.positions, with draw(length, generator)")
 
 
+def check_reach(sampler: object, window: int, limit: float) -> None:
+    """Refuse positions drawn for another window than a path's, or for factors beyond its limit.
+
+    Samplers of clexlab say so themselves; one of the user's own need not.
+    """
+    own, reach = getattr(sampler, "window", window), getattr(getattr(sampler, "factors", None), "limit", 1.0)
+    if own != window or reach > limit:
+        raise ValueError(
+            f"positions are drawn for window {own} and factors up to {reach:g}; the path has window {window} and ends at"
+            f" {limit:g}: build both on the same numbers"
+        )
+
+
 def check_length(length: int) -> None:
     """Refuse a text without tokens, and a length that is no whole number."""
     if not frequencies.is_whole(length) or length < 1:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from clexlab import frequencies
 from clexlab.positions.base import Draw, check_one_window, check_window
-from clexlab.positions.coverage import room_for
+from clexlab.positions.coverage import pieces_in_place, room_for
 from clexlab.positions.factors import Factors, check_factors
 
 
@@ -49,6 +49,11 @@ class ChunkSegments:
         drawn = torch.randperm(free, generator=generator, device=device)[: self.pieces].sort().values
         starts = drawn + torch.arange(self.pieces, device=device) * (size - 1)
         return Draw((starts[:, None] + torch.arange(size, device=device)).flatten().float(), factor)
+
+    def coverage(self, length: int, factor: float) -> Float[Tensor, "slots"]:
+        """C(δ) at one t, entry δ = 0 … M-1: see `coverage.pieces_in_place`, whose steps grow as M^(pieces-1); ValueError for too many."""
+        size = self._size(length)
+        return pieces_in_place(self.window + room_for(self.window, factor), self.pieces, size)
 
     def pairs(self, length: int, factor: float) -> Float[Tensor, "slots"]:
         """The expected number of pairs δ apart at one t, entry δ = 0 … M-1.

@@ -1,10 +1,12 @@
 """Which distances a draw holds: C(δ), the chance that some two of its tokens are δ positions apart, exactly or by counting draws.
 
-Samplers with a formula have `coverage(length, factor)`, built of what is here: `apart` for positions chosen at random, `two_runs` for
-a text in two contiguous runs. Only differences of positions reach a rotary model, so C says which of them it was ever shown; not
-how often (a thousand pairs count as one), and not whether the *content* at that distance had anything to do with it.
+Samplers with a formula have `coverage(length, factor)`, built of what is here: `apart` for positions chosen at random, `two_runs`
+and `three_runs` for a text in contiguous runs, `pieces_in_place` for runs that lie anywhere. Only differences of positions reach a
+rotary model, so C says which of them it was ever shown; not how often (a thousand pairs count as one), and not whether the
+*content* at that distance had anything to do with it.
 """
 
+import itertools
 import math
 from collections.abc import Mapping
 
@@ -15,6 +17,9 @@ from torch import Tensor
 
 from clexlab import frequencies
 from clexlab.positions.base import Sampler
+
+# Some seconds of adding up; whoever wants more counts draws, which is as good to a few per cent.
+STEPS = 3 * 10**8
 
 
 def sampled_coverage(sampler: Sampler, length: int, draws: int, generator: torch.Generator) -> Float[Tensor, "distances"]:
@@ -88,6 +93,54 @@ def two_runs(firsts: Float[Tensor, "firsts"], room: int) -> Float[Tensor, "slots
     return within(firsts) + (both.sum() - within(both)) * across
 
 
+def three_runs(length: int, room: int) -> Float[Tensor, "slots"]:
+    """C(δ) of a text in three runs, cut at any tokens s_1 < s_2, the runs moved by 0, u ~ {0 … room}, u + v ~ {u … room}.
+
+        within runs: δ below the longest.    across: δ - u is one of 1 … s_2-1, or δ - v one of 1 … length-s_1-1,
+        or δ - u - v one of s_2-s_1+1 … length-1
+    For all cuts and every u the v that hold none of these are counted: length²·(length + room)² steps. Ours, checked against all choices.
+    """
+    _check_steps(math.comb(length - 1, 2) * (room + 1) * (length + room))
+    first, distance = torch.arange(room + 1)[:, None], torch.arange(length + room)
+    met = torch.zeros(length + room, dtype=torch.float64)
+    for one, other in itertools.combinations(range(1, length), 2):
+        low, high = (distance - length + one + 1).clamp(min=0), (distance - 1).minimum(room - first)
+        far_low, far_high = (distance - first - length + 1).clamp(min=0), (distance - first - other + one - 1).minimum(room - first)
+        both = (high.minimum(far_high) - low.maximum(far_low) + 1).clamp(min=0)
+        held = (high - low + 1).clamp(min=0) + (far_high - far_low + 1).clamp(min=0) - both
+        near = (distance - first >= 1) & (distance - first < other)
+        share = torch.where(near, 1.0, held / (room - first + 1).double()).mean(0)
+        met += torch.where(distance < max(one, other - one, length - other), 1.0, share)
+    return met / math.comb(length - 1, 2)
+
+
+def pieces_in_place(slots: int, pieces: int, size: int) -> Float[Tensor, "slots"]:
+    """C(δ) of `pieces` runs of `size` tokens each in `slots` slots, every placement without overlap equally likely; δ = 0 … slots-1.
+
+    Two runs that begin D apart hold every δ from D-size+1 to D+size-1, one run those below size. The first run put at 0, all places
+    of the others are gone through, C(Y-1, pieces-1) of them at Y = slots - pieces·size + pieces, and counted Y - y times, y the
+    last one's; the runs stay apart by the map of distinct numbers to gaps (see `ChunkSegments`).
+    """
+    free = slots - pieces * (size - 1)
+    _check_steps(pieces**2 * math.comb(free - 1, pieces - 1))
+    changes = torch.zeros(slots + 1, dtype=torch.float64)
+    pairs = torch.combinations(torch.arange(pieces)) if pieces > 1 else torch.zeros(0, 2, dtype=torch.long)
+    for second in range(1, free) if pieces > 1 else ():
+        others = torch.combinations(torch.arange(second + 1, free), pieces - 2) if pieces > 2 else torch.zeros(1, 0, dtype=torch.long)
+        drawn = torch.cat((torch.tensor([0, second]).expand(len(others), 2), others), 1)
+        starts = drawn + torch.arange(pieces) * (size - 1)
+        apart, last = (starts[:, pairs[:, 1]] - starts[:, pairs[:, 0]]).sort(1).values, torch.zeros(len(starts), dtype=torch.long)
+        times = (free - drawn[:, -1]).double()
+        for distance in apart.unbind(1):
+            # From where the one before ended, so that no δ counts twice.
+            changes.index_add_(0, (distance - size + 1).maximum(last + size), times)
+            changes.index_add_(0, distance + size, -times)
+            last = distance
+    met = changes.cumsum(0)[:slots] / math.comb(free, pieces)
+    met[:size] = 1
+    return met
+
+
 def two_runs_pairs(firsts: Float[Tensor, "firsts"], room: int) -> Float[Tensor, "slots"]:
     """The expected number of pairs δ apart in the same text as `two_runs`: C(δ) counts them as one, however many there are.
 
@@ -108,6 +161,12 @@ def room_for(window: int, factor: float) -> int:
     if not frequencies.is_finite(factor) or factor < 1:
         raise ValueError(f"factor is {factor!r}; it must be finite and at least 1")
     return math.floor(window * factor) - window
+
+
+def _check_steps(steps: int) -> None:
+    """Refuse to go through more choices than some seconds allow."""
+    if steps > STEPS:
+        raise ValueError(f"the exact coverage takes {steps:.0e} steps, at most {STEPS:.0e} are taken; use positions.sampled_coverage")
 
 
 def _path(length: int, share: float) -> np.ndarray:

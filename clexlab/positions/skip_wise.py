@@ -9,7 +9,7 @@ from torch import Tensor
 
 from clexlab import frequencies
 from clexlab.positions.base import Draw, check_one_window
-from clexlab.positions.coverage import room_for, two_runs
+from clexlab.positions.coverage import room_for, three_runs, two_runs
 from clexlab.positions.cuts import Anywhere, Cut
 from clexlab.positions.factors import Factors, check_factors
 
@@ -50,6 +50,11 @@ class SkipWise:
         if self.chunks > self.cut.most:
             raise ValueError(f"chunks is {self.chunks} and {self.cut!r} makes at most {self.cut.most}; use Anywhere() for more")
 
+    def __repr__(self) -> str:
+        # Records know a training by this text, and the cut came later: where it is the default it goes without saying.
+        cut = "" if self.cut == Anywhere() else f", cut={self.cut!r}"
+        return f"SkipWise(window={self.window!r}, factors={self.factors!r}, chunks={self.chunks!r}{cut})"
+
     def draw(self, length: int, generator: torch.Generator) -> Draw:
         """`length` positions and a factor; ValueError for a length below 1 or beyond the window, which t = 1 has no room for."""
         check_one_window(length, self.window)
@@ -64,11 +69,17 @@ class SkipWise:
         return Draw((torch.arange(length, device=generator.device) + jumps.cumsum(0)).float(), factor)
 
     def coverage(self, length: int, factor: float) -> Float[Tensor, "slots"]:
-        """C(δ) at one t, entry δ = 0 … length+room-1, in closed form: see `coverage.two_runs`. ValueError for other than two chunks.
+        """C(δ) at one t, entry δ = 0 … length+room-1: see `coverage.two_runs` and `three_runs`, which is for a few dozen tokens.
 
-        Where length = window it is level at (window-1)/(room+1) from window to room+1, and (t·window-δ)/(room+1) beyond.
+        With two chunks and length = window it is level at (window-1)/(room+1) from window to room+1, and (t·window-δ)/(room+1) beyond.
+        ValueError for four chunks or more: every jump begins where the one before ended, so all of them would have to be gone through.
         """
         check_one_window(length, self.window)
-        if self.chunks != 2:
-            raise ValueError(f"chunks is {self.chunks}; there is a formula for 2 only, count draws with positions.sampled_coverage")
-        return two_runs(self.cut.firsts(length), room_for(self.window, factor))
+        room, runs = room_for(self.window, factor), min(self.chunks, length)
+        if runs > 3:
+            raise ValueError(f"chunks is {self.chunks}; there are formulas for up to 3, count draws with positions.sampled_coverage")
+        if runs == 3:
+            return three_runs(length, room)
+        # One run is two of which the first has every token.
+        whole = torch.nn.functional.one_hot(torch.tensor(length), length + 1).double()
+        return two_runs(self.cut.firsts(length) if runs == 2 else whole, room)
