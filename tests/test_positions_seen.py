@@ -64,9 +64,9 @@ def test_e2s_offset_makes_as_many_far_keys_as_tokens_stay_and_no_more():
 
 
 def test_formulas_are_given_where_they_are_and_where_t_is_fixed():
-    two, three = (positions.SkipWise(window=WINDOW, factors=FIXED, chunks=chunks) for chunks in (2, 3))
+    two, four = (positions.SkipWise(window=WINDOW, factors=FIXED, chunks=chunks) for chunks in (2, 4))
     torch.testing.assert_close(known_coverage(two, WINDOW, FACTOR), two.coverage(WINDOW, FACTOR))
-    assert known_coverage(three, WINDOW, FACTOR) is None
+    assert known_coverage(four, WINDOW, FACTOR) is None
     assert known_coverage(positions.Sentences(window=WINDOW, factors=FIXED, sentences=(4, 4)), WINDOW, FACTOR) is None
     assert known_coverage(positions.SkipWise(window=WINDOW, factors=WholeFactors(4.0)), WINDOW, FACTOR) is None
 

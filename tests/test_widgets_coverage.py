@@ -75,7 +75,7 @@ def test_a_formula_is_drawn_where_there_is_one_and_counts_are_drawn_where_there_
     np.testing.assert_allclose(curve(explorer, page.MET_KNOWN).y, exact[1:], **SENT)
     np.testing.assert_array_equal(curve(explorer, page.MET_KNOWN).x, np.arange(1, 64))
     assert len(curve(explorer, page.MET).x) == 0 and "(by formula)" in explorer.sentence
-    explorer.chunks = 3
+    explorer.chunks = 4
     assert len(curve(explorer, page.MET_KNOWN).x) == 0 and "(counted in 60 rows)" in explorer.sentence
     counted = positions.sampled_coverage(explorer.sampler, 16, 60, torch.Generator().manual_seed(0))
     np.testing.assert_allclose(curve(explorer, page.MET).y[: len(counted) - 1], counted[1:], **SENT)

@@ -72,7 +72,7 @@ def _known(sampler: Sampler, name: str, length: int, factor: float) -> Float[Ten
     try:
         return formula(length, factor)
     except ValueError:
-        # What can be drawn and not written down, as more than two skip-wise chunks.
+        # What can be drawn and not written down, as four skip-wise chunks.
         return None
 
 

@@ -1,6 +1,5 @@
 """CoverageExplorer: which distances a training recipe ever shows, how often, and what its rows look like."""
 
-import math
 from dataclasses import fields
 
 import numpy as np
@@ -25,12 +24,14 @@ T_DRAWN = (
 CUTS = (("anywhere (paper)", positions.Anywhere()), ("in the first half (code)", positions.FirstHalf()))
 # What a recipe may have beside its window and factors, by the name of the control that sets it.
 OPTIONS = ("chunks", "cut", "pieces", "alpha", "fixed", "sentences")
-# The largest t·window at which a recipe's formula is waited for, once the hand rests; those not named are quick.
+# The largest t·window at which a formula is waited for once the hand rests, where it is not computed at once.
 AFFORDABLE = {
     positions.Scattered: 512,
     positions.RandomPos: 512,
-    positions.ChunkSegments: 1024,
+    positions.SkipWise: 256,
+    positions.ChunkSegments: 256,
     positions.PrefixSegments: 64,
+    positions.Sentences: 256,
 }
 SHOWN, QUICK, MANY = 20, 40, 800
 NOTHING = (np.zeros(0), np.zeros(0))
@@ -105,14 +106,19 @@ class CoverageExplorer(Explorer):
         """Few rows at once, and the formula if it is quick."""
         sampler = self.sampler
         self._count(sampler, QUICK)
-        self._show(*(self._known(sampler) if self._kind not in AFFORDABLE else (None, None)))
+        quick = self._kind not in AFFORDABLE or (self._kind is positions.SkipWise and self.chunks <= 2)
+        self._quickly = self._known(sampler) if quick else None
+        self._show(*(self._quickly or (None, None)))
         self.later(self._refine)
 
     def _refine(self) -> None:
         """Many rows instead of few, and the formula where it is worth its seconds."""
         sampler = self.sampler
         self._count(sampler, MANY)
-        self._show(*(self._known(sampler) if self.slots <= AFFORDABLE.get(self._kind, math.inf) else (None, None)))
+        known = self._quickly
+        if known is None and self.slots <= AFFORDABLE[self._kind]:
+            known = self._known(sampler)
+        self._show(*(known or (None, None)))
 
     def _known(self, sampler: positions.Sampler) -> tuple[np.ndarray | None, np.ndarray | None]:
         found = (known(sampler, self.window, float(self.factor)) for known in (known_coverage, known_pairs))
