@@ -12,6 +12,7 @@ import importlib
 __version__ = "0.1.0"
 
 _SUBMODULES = (
+    "absolute",
     "base",
     "bounds",
     "bpe",
@@ -22,8 +23,12 @@ _SUBMODULES = (
     "figures",
     "frequencies",
     "hf",
+    "impact",
     "in_sentences",
+    "interleaved",
     "lessons",
+    "lookup",
+    "merging",
     "notebooks",
     "objectives",
     "ode",

@@ -27,7 +27,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from clexlab import bpe, corpora, results, rows, tasks
+from clexlab import bpe, corpora, interleaved, lookup, results, rows, tasks
 
 FOLDER = results.ROOT / "data" / "models" / "base"
 WINDOW = 256
@@ -72,13 +72,21 @@ def data(
     """`count` rows of `length` tokens in the `shares` of the parts; left out, those that the base was trained and methods are tuned on.
 
     Parts: "text", "passkey" and "copy" (things to recall in text), "keys" (pass keys, hardly any text), "echo" and "echo_few" (a span
-    said again and again, of any token or of few).
+    said again and again, of any token or of few), "interleaved" (chunks of four documents in turn), "lookup" (a table and questions).
     """
     text, size = rows.Text(documents, length), len(tokenizer)
-    echoes = tasks.Echo("echo", length, size, size - 1), tasks.Echo("echo_few", length, size, tasks.FEW)
-    keys = tasks.Passkey(text, tokenizer), tasks.Passkey.dense(text, tokenizer)
-    sources = (text, *keys, tasks.Copy(text, size), *echoes)
-    return rows.mix({source: shares[source.name] for source in sources if source.name in shares}, count, generator)
+    # Built only where asked for: not every part has rows of every length.
+    makers = {
+        "text": lambda: text,
+        "passkey": lambda: tasks.Passkey(text, tokenizer),
+        "keys": lambda: tasks.Passkey.dense(text, tokenizer),
+        "copy": lambda: tasks.Copy(text, size),
+        "echo": lambda: tasks.Echo("echo", length, size, size - 1),
+        "echo_few": lambda: tasks.Echo("echo_few", length, size, tasks.FEW),
+        "interleaved": lambda: interleaved.Interleaved(documents, length),
+        "lookup": lambda: lookup.Lookup(text, tokenizer),
+    }
+    return rows.mix({make(): shares[name] for name, make in makers.items() if name in shares}, count, generator)
 
 
 def load(folder: Path = FOLDER) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:

@@ -18,7 +18,7 @@ from clexlab.training import Plan
 FOLDER = Path(__file__).parent / "configs"
 SHIPPED = tuple(sorted(place.stem for place in FOLDER.glob("*.toml")))
 DTYPES = ("float32", "bfloat16")
-PARTS = ("text", "passkey", "keys", "copy", "echo", "echo_few")
+PARTS = ("text", "passkey", "keys", "copy", "echo", "echo_few", "interleaved", "lookup")
 # How a message calls what TOML can hold.
 KINDS = {str: "a word in quotes", float: "a number", int: "a whole number", bool: "true or false", list: "a list", dict: "a table"}
 CUTS = {"anywhere": positions.Anywhere, "first_half": positions.FirstHalf}

@@ -29,7 +29,7 @@ TOKENS_PER_PASSKEY, TOKENS_PER_DENSE_PASSKEY, TOKENS_PER_COPY = 64, 40, 128
 
 @dataclass(frozen=True)
 class Statement:
-    """The sentence that tells a pass key, and how many of its tokens stand before the digits and are the digits."""
+    """A sentence that ends in a number, and how many of its tokens stand before the digits and are the digits."""
 
     tokens: Int[Tensor, "_"]
     before: int
@@ -37,10 +37,15 @@ class Statement:
 
 
 def statement(tokenizer: PreTrainedTokenizerBase, name: str, key: str) -> Statement:
-    """"# The pass key of {name} is {key}." as a line of its own; ValueError where the tokenizer joins digits with what is around them."""
-    start = _encode(tokenizer, f"\n# The pass key of {name} is ")
+    """"# The pass key of {name} is {key}." as a line of its own; ValueError as `sentence`."""
+    return sentence(tokenizer, f"\n# The pass key of {name} is ", key)
+
+
+def sentence(tokenizer: PreTrainedTokenizerBase, said: str, key: str) -> Statement:
+    """What is `said` before the digits of `key`, and a full stop; ValueError where the tokenizer joins digits with what is around them."""
+    start = _encode(tokenizer, said)
     digits = [token for digit in key for token in _encode(tokenizer, digit)]
-    whole = _encode(tokenizer, f"\n# The pass key of {name} is {key}.\n")
+    whole = _encode(tokenizer, f"{said}{key}.\n")
     if whole[: len(start) + len(digits)] != start + digits:
         raise ValueError("this tokenizer joins digits with their neighbours; pass keys need digits that stand alone (clexlab.bpe has them)")
     return Statement(torch.tensor(whole), len(start), len(digits))

@@ -7,7 +7,7 @@ import torch
 from transformers import AutoTokenizer
 
 import clexlab
-from clexlab import base, bpe, cli, corpora, hf, pocket, recipes, results, rows, training
+from clexlab import base, bpe, cli, corpora, hf, pocket, positions, recipes, results, rows, training
 from clexlab.commands import train
 
 PLAN = {"steps": 2, "rows": 2, "rate": 1e-3, "log_every": 1, "save_every": 1}
@@ -86,6 +86,38 @@ def test_a_method_is_trained_saved_measured_and_recorded(shelf, tmp_path, capfd)
     # Texts and model are told by name: where they lie on this machine is nobody's business.
     assert record.config["corpus"] == {"source": "texts", "part": "train"} and record.config["model"] == "pocket"
     assert str(shelf) not in repr(record) and str(pocket.FOLDER) not in repr(record)
+
+
+OPTIONS = [
+    (dict(name="contiguous"), positions.Contiguous(factors=positions.FixedFactor(4.0))),
+    (dict(name="random_pos"), positions.RandomPos(window=128, factors=positions.FixedFactor(4.0))),
+    (dict(name="scattered", factors="whole", up_to=4), positions.Scattered(window=128, factors=positions.WholeFactors(4))),
+    (dict(name="e2_llm", factors="whole", up_to=4), positions.E2LLM(window=128, factors=positions.WholeFactors(4))),
+    (dict(name="e2_llm", fixed=0), positions.E2LLM(window=128, factors=positions.FixedFactor(4.0), fixed=0)),
+    (dict(name="skip_wise", chunks=3), positions.SkipWise(window=128, factors=positions.FixedFactor(4.0), chunks=3)),
+    (dict(name="skip_wise", cut="anywhere"), positions.SkipWise(window=128, factors=positions.FixedFactor(4.0))),
+    (
+        dict(name="skip_wise", cut="first_half", per_row=True),
+        positions.PerRow(positions.SkipWise(window=128, factors=positions.FixedFactor(4.0), cut=positions.FirstHalf())),
+    ),
+]
+
+
+@pytest.mark.parametrize(("given", "sampler"), OPTIONS, ids=[str(given) for given, _ in OPTIONS])
+def test_positions_and_their_options_are_the_samplers_of_the_library(shelf, given, sampler):
+    table = {f"positions__{key}": value for key, value in {"factors": "fixed", "up_to": 4.0, **given}.items()}
+    assert recipes.read(write(shelf, "positions", method__name="yarn", **table)).positions.build(128) == sampler
+
+
+@pytest.mark.parametrize("name", [kind.name for kind in positions.SAMPLERS])
+def test_every_sampler_trains_from_its_name(shelf, tmp_path, name):
+    config = write(
+        shelf, name, method__name="yarn", positions__name=name, positions__factors="whole", positions__up_to=4, plan__steps=1,
+        plan__rows=1,
+    )  # fmt: skip
+    assert status([config, "--out", tmp_path / "out"]) == 0
+    (record,) = results.read_all(name, tmp_path / "out")
+    assert record.config["positions"].startswith({kind.name: kind.__name__ for kind in positions.SAMPLERS}[name])
 
 
 def test_an_interrupted_training_goes_on_to_the_same_weights(shelf, tmp_path, capfd):
@@ -202,7 +234,15 @@ BAD = [
     (dict(CLEX, positions__up_to=0.5), "0.5"),
     (dict(CLEX, positions__up_to=8.0), "8"),
     (dict(CLEX, positions__up_to=None), "positions has no up_to"),
-    (dict(CLEX, positions__name="scattered", positions__chunks=3), "scattered has no chunks"),
+    (dict(CLEX, positions__name="scattered", positions__chunks=3), "scattered has no chunks; skip_wise has"),
+    (dict(CLEX, positions__name="contiguous", positions__chunks=3), "contiguous has no chunks; skip_wise has"),
+    (dict(CLEX, positions__name="random_pos", positions__cut="anywhere"), "random_pos has no cut; skip_wise has"),
+    (dict(CLEX, positions__fixed=2), "skip_wise has no fixed; e2_llm has"),
+    (dict(CLEX, positions__name="e2_llm", positions__fixed=-1), "fixed is -1"),
+    (dict(CLEX, positions__cut="middle"), "positions.cut has middle; there are anywhere, first_half"),
+    (dict(CLEX, positions__cut=2), "positions.cut is 2; give a word in quotes"),
+    (dict(CLEX, positions__cut="first_half", positions__chunks=3), "makes at most 2; use Anywhere() for more"),
+    (dict(CLEX, positions__chunks=0), "chunks is 0"),
     (dict(CLEX, rows__length=160), "length is 160 and the window 128"),
     (dict(measure__texts=0, measure__factors=[1]), "measure.texts is 0"),
     (dict(measure__texts=1, measure__factors=[0.5]), "measure.factors is [0.5]"),

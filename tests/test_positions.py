@@ -181,6 +181,15 @@ def test_every_choice_of_inner_positions_is_equally_likely():
     assert max(abs(count - expected) for count in counts.values()) < SIGMAS * math.sqrt(expected)
 
 
+@pytest.mark.parametrize("length, slots", [(5, 20), (8, 8), (1, 9)])
+def test_random_positions_have_the_order_statistics_of_a_sorted_sample(length, slots):
+    """E p_k = (k + 1)(M + 1)/(n + 1) - 1: the k-th of n of M, none of them favoured."""
+    sampler, generator = RandomPos(window=length, factors=FixedFactor(slots / length)), seeded()
+    drawn = torch.stack([sampler.draw(length, generator).positions for _ in range(DRAWS)]).double()
+    expected = (torch.arange(length, dtype=torch.float64) + 1) * (slots + 1) / (length + 1) - 1
+    assert bool(((drawn.mean(0) - expected).abs() <= SIGMAS * drawn.std(0) / math.sqrt(DRAWS) + 1e-9).all())
+
+
 def official(length: int, window: int, factor: int, chance: random.Random) -> list[float]:
     """clex.md §4.1 written out: the positions of the official code's `forward(do_train=True)`."""
     dense = max(1, length // window)

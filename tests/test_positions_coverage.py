@@ -9,8 +9,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clexlab.positions import Anywhere, Contiguous, FirstHalf, FixedFactor, RandomPos, Scattered, SkipWise, UniformFactors, sampled_coverage
-from clexlab.positions.coverage import apart
+from clexlab.positions import (
+    Anywhere,
+    ChunkSegments,
+    Contiguous,
+    FirstHalf,
+    FixedFactor,
+    RandomPos,
+    Scattered,
+    SkipWise,
+    UniformFactors,
+    sampled_coverage,
+)
+from clexlab.positions.coverage import apart, pieces_in_place
 
 DRAWS = 400
 # Four standard errors, and one draw, which is all there may be of a distance that is hardly ever met.
@@ -43,11 +54,14 @@ SAMPLED = (
     Scattered(window=WINDOW, factors=FixedFactor(FACTOR)),
     SkipWise(window=WINDOW, factors=FixedFactor(FACTOR)),
     SkipWise(window=WINDOW, factors=FixedFactor(FACTOR), cut=FirstHalf()),
+    SkipWise(window=WINDOW, factors=FixedFactor(FACTOR), chunks=3),
+    ChunkSegments(window=WINDOW, factors=FixedFactor(FACTOR), pieces=2),
+    ChunkSegments(window=WINDOW, factors=FixedFactor(FACTOR)),
 )
 
 
-@pytest.mark.parametrize("length", [3, WINDOW])
-@pytest.mark.parametrize("sampler", SAMPLED, ids=lambda sampler: f"{sampler.name}-{type(getattr(sampler, 'cut', None)).__name__}")
+@pytest.mark.parametrize("length", [4, WINDOW])
+@pytest.mark.parametrize("sampler", SAMPLED, ids=lambda sampler: repr(sampler).partition("chunks")[2] or sampler.name)
 def test_draws_have_the_coverage_of_the_formula(sampler, length):
     exact, counted = sampler.coverage(length, FACTOR), sampled_coverage(sampler, length, DRAWS, seeded())
     assert exact[0] == pytest.approx(1) and bool(((exact >= 0) & (exact <= 1 + 1e-12)).all()) and len(counted) <= len(exact)
@@ -90,6 +104,48 @@ def test_two_runs_cover_what_all_cuts_and_jumps_cover(length, room):
         # A text of one token has nothing to jump; its moves are none.
         expected = [1.0] + [0.0] * room if length == 1 else expected
         assert sampler.coverage(length, 1 + room / length + 1e-9).tolist() == pytest.approx(expected, **EXACT)
+
+
+@settings(max_examples=12)
+@given(length=st.integers(1, 6), room=st.integers(0, 7), chunks=st.sampled_from([1, 3]))
+def test_one_and_three_runs_cover_what_all_cuts_and_jumps_cover(length, room, chunks):
+    runs = min(chunks, length)
+    cuts, choices = list(itertools.combinations(range(1, length), runs - 1)), []
+    for cut in cuts:
+        for moves in itertools.combinations_with_replacement(range(room + 1), runs - 1):
+            # u_1 is one of 0 … room, every later one of those from the one before.
+            chance = Fraction(1, len(cuts)) / math.prod(room + 1 - before for before in (0, *moves[:-1])[: runs - 1])
+            jumps = dict(zip(cut, moves, strict=True))
+            here, text = 0, []
+            for k in range(length):
+                here = jumps.get(k, here)
+                text.append(k + here)
+            choices.append((tuple(text), chance))
+    found = SkipWise(window=length, factors=UniformFactors(20), chunks=chunks).coverage(length, 1 + room / length + 1e-9)
+    assert found.tolist() == pytest.approx(shares(choices, length + room), **EXACT)
+
+
+@pytest.mark.parametrize("slots, pieces, size", [(5, 1, 3), (9, 2, 2), (8, 2, 4), (10, 3, 2), (9, 4, 1), (11, 4, 2), (12, 3, 3)])
+def test_pieces_cover_what_all_placements_of_them_cover(slots, pieces, size):
+    starts = itertools.combinations(range(slots - size + 1), pieces)
+    placed = [chosen for chosen in starts if all(b - a >= size for a, b in itertools.pairwise(chosen))]
+    choices = [tuple(start + k for start in chosen for k in range(size)) for chosen in placed]
+    sampler = ChunkSegments(window=pieces * size, factors=UniformFactors(9), pieces=pieces)
+    found = sampler.coverage(pieces * size, slots / (pieces * size) + 1e-9)
+    assert found.tolist() == pytest.approx(shares(equally_likely(choices), slots), **EXACT)
+
+
+@pytest.mark.parametrize("slots, pieces", [(9, 3), (14, 4)])
+def test_pieces_of_one_token_are_random_positions(slots, pieces):
+    # The same choices by another formula: paths of residues.
+    loose = RandomPos(window=pieces, factors=UniformFactors(9)).coverage(pieces, slots / pieces + 1e-9)
+    assert pieces_in_place(slots, pieces, 1).tolist() == pytest.approx(loose.tolist(), **EXACT)
+
+
+def test_two_runs_whose_jump_is_free_have_the_pairs_of_a_third_between():
+    # More jumps hold more of the far distances on average, as the paper's ablation of three chunks supposes.
+    two, three = (SkipWise(window=12, factors=FixedFactor(4), chunks=chunks).coverage(12, 4) for chunks in (2, 3))
+    assert float(three[12:].sum()) > float(two[12:].sum())
 
 
 def test_pose_has_the_published_plateau_and_tail():
@@ -140,17 +196,39 @@ def test_a_factor_below_one_has_no_coverage(sampler, factor, unchecked):
         sampler.coverage(4, factor)
 
 
-@pytest.mark.parametrize("sampler", SAMPLED[1:], ids=lambda sampler: sampler.name)
+@pytest.mark.parametrize("sampler", SAMPLED[1:], ids=repr)
 def test_a_text_beyond_the_window_has_no_coverage(sampler):
     with pytest.raises(ValueError, match="length is 9 and the window 8"):
         sampler.coverage(9, 2.0)
 
 
-def test_more_than_two_chunks_are_counted():
-    sampler = SkipWise(window=8, factors=FixedFactor(2), chunks=3)
-    with pytest.raises(ValueError, match="formula for 2 only.*sampled_coverage"):
+def test_more_than_three_chunks_are_counted():
+    sampler = SkipWise(window=8, factors=FixedFactor(2), chunks=4)
+    with pytest.raises(ValueError, match="formulas for up to 3.*sampled_coverage"):
         sampler.coverage(8, 2.0)
     assert sampled_coverage(sampler, 8, 10, seeded())[0] == 1
+
+
+def test_more_choices_than_some_seconds_allow_are_counted():
+    for sampler in (ChunkSegments(window=256, factors=FixedFactor(16)), SkipWise(window=256, factors=FixedFactor(16), chunks=3)):
+        with pytest.raises(ValueError, match="steps, at most 3e.08 are taken; use positions.sampled_coverage"):
+            sampler.coverage(256, 16.0)
+
+
+@pytest.mark.parametrize("chunks, length", [(4, 6), (5, 5)])
+def test_four_runs_and_more_are_drawn_as_all_cuts_and_jumps(chunks, length):
+    """No formula, so the count itself is held against every choice."""
+    room, slots = length, 2 * length
+    sampler, found = SkipWise(window=length, factors=FixedFactor(2), chunks=chunks), [0.0] * slots
+    cuts = list(itertools.combinations(range(1, length), chunks - 1))
+    for cut, moves in itertools.product(cuts, itertools.combinations_with_replacement(range(room + 1), chunks - 1)):
+        chance = 1 / len(cuts) / math.prod(room + 1 - before for before in (0, *moves[:-1]))
+        text = [k + max((u for start, u in zip(cut, moves, strict=True) if start <= k), default=0) for k in range(length)]
+        for distance in {b - a for a in text for b in text if b >= a}:
+            found[distance] += chance
+    counted, exact = sampled_coverage(sampler, length, DRAWS, seeded()), torch.tensor(found, dtype=torch.float64)
+    counted = torch.nn.functional.pad(counted, (0, slots - len(counted)))
+    assert bool(((counted - exact).abs() <= SIGMAS * (exact * (1 - exact) / DRAWS).clamp(min=0).sqrt() + 1 / DRAWS + 1e-12).all())
 
 
 def test_positions_between_whole_numbers_are_not_counted():

@@ -5,12 +5,15 @@ import math
 from collections import Counter
 from fractions import Fraction
 
+import hf_models
 import pytest
 import torch
+from hf_training import WINDOW, batch, build
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clexlab import scaling
+import clexlab
+from clexlab import rope, scaling
 from clexlab.positions import (
     E2LLM,
     SEGMENTS,
@@ -80,6 +83,44 @@ def test_on_linear_the_angles_are_those_of_the_papers_equation():
         for pair in range(4):
             expected = (k + (offset if k >= 4 else 0)) / draw.factor * 1e4 ** (-2 * pair / 8)
             assert float(angles[k, pair]) == pytest.approx(expected)
+
+
+def logits(sampler: Sampler, factor: float, seed: int = 0) -> torch.Tensor:
+    """A tiny model in training on Linear, whose angles at g are (k + offset)/g."""
+    model, tokens = build(), batch(rows=1)
+    path = scaling.Linear.default(head_dim=hf_models.HEAD_DIM, base=1e4, window=WINDOW)
+    torch.manual_seed(seed)
+    return clexlab.extend(model, path, positions=sampler).train()(input_ids=tokens).logits.detach()
+
+
+def test_an_offset_of_all_tokens_changes_no_logit_and_one_behind_fixed_tokens_does():
+    # Float32 angles of positions up to 63 are rounded otherwise than those of 0 … 11.
+    moved = [logits(E2LLM(window=WINDOW, factors=FixedFactor(4.0), fixed=0), 4.0, seed) for seed in range(3)]
+    still = logits(Contiguous(factors=FixedFactor(4.0)), 4.0)
+    for found in moved:
+        torch.testing.assert_close(found, still, rtol=1e-3, atol=1e-4)
+    anchored = logits(E2LLM(window=WINDOW, factors=FixedFactor(4.0)), 4.0)
+    torch.testing.assert_close(anchored[:, :4], still[:, :4], rtol=1e-3, atol=1e-4)
+    assert float((anchored - still)[:, 4:].abs().max()) > 0.02
+
+
+def test_no_scale_and_no_offset_are_plain_rope():
+    plain = build().train()(input_ids=batch(rows=1)).logits.detach()
+    assert torch.equal(logits(E2LLM(window=WINDOW, factors=FixedFactor(1.0)), 1.0), plain)
+
+
+def test_two_late_tokens_meet_at_the_same_score_whatever_the_offset():
+    generator = seeded(5)
+    query, key = torch.randn(2, 8, generator=generator, dtype=torch.float64)
+    path = scaling.Linear.default(head_dim=8, base=1e4, window=16)
+    late, early = set(), set()
+    for seed in range(5):
+        draw = E2LLM(window=16, factors=FixedFactor(6.0)).draw(16, seeded(seed))
+        angles = rope.angles(draw.positions.double(), path.inv_freq(draw.factor, dtype=torch.float64))
+        turned = [rope.rotate(one.expand(16, 8), angles) for one in (query, key)]
+        late.add(round(float(turned[0][15] @ turned[1][4]), 9))
+        early.add(round(float(turned[0][15] @ turned[1][3]), 9))
+    assert len(late) == 1 and len(early) == 5
 
 
 @settings(max_examples=10)
@@ -239,6 +280,42 @@ def test_sentences_stand_where_the_official_code_puts_them(sizes, factor, seed):
     # Jumps are where sentences begin, and at most one more.
     jumps = {k for k in range(1, len(places)) if places[k] - places[k - 1] > 1}
     assert all(b > a for a, b in itertools.pairwise(places)) and len(jumps - set(itertools.accumulate(sizes))) <= 1
+
+
+def all_sentences(sizes: tuple[int, ...], target: int) -> list[tuple[int, ...]]:
+    """Every choice of slots and of r, all equally likely."""
+    length, count = sum(sizes), len(sizes)
+    choices = []
+    for slots in itertools.combinations(range(target - length + count), count):
+        gaps = [slot - i for i, (slot, size) in enumerate(zip((0, *slots[1:]), sizes, strict=True)) for _ in range(size)]
+        for kept in range(1, (length + 1) // 2 + 1):
+            choices.append(tuple(k + gaps[k] * (k >= kept) for k in range(length)))
+    return choices
+
+
+@pytest.mark.parametrize("sizes, factor", [((3,), 3), ((2, 3), 2), ((1, 2, 2), 2), ((2, 1, 1, 2), 2), ((1, 1, 1), 3)])
+def test_sentences_have_as_many_pairs_as_all_slots(sizes, factor):
+    length = sum(sizes)
+    sampler = Sentences(window=length, factors=FixedFactor(factor), sentences=sizes)
+    found = sampler.pairs(length, factor)
+    assert found.tolist() == pytest.approx(mean_pairs(all_sentences(sizes, factor * length), factor * length), **EXACT)
+    # Every pair of tokens is some distance apart.
+    assert float(found.sum()) == pytest.approx(length * (length + 1) / 2)
+
+
+@pytest.mark.parametrize("sizes", [(2, 3), (1, 2, 2), (2, 1, 1, 2)])
+def test_sentences_are_drawn_with_the_coverage_and_the_pairs_of_all_slots(sizes):
+    """There is no formula for C, so the count itself is held against every choice."""
+    length = sum(sizes)
+    sampler, slots = Sentences(window=length, factors=FixedFactor(2), sentences=sizes), 2 * length
+    exact = torch.tensor(share_with(all_sentences(sizes, slots), slots), dtype=torch.float64)
+    counted = sampled_coverage(sampler, length, DRAWS, seeded())
+    counted = torch.nn.functional.pad(counted, (0, slots - len(counted)))
+    assert bool(((counted - exact).abs() <= SIGMAS * (exact * (1 - exact) / DRAWS).clamp(min=0).sqrt() + 1 / DRAWS + 1e-12).all())
+    drawn = [sampler.draw(length, seeded(seed)).positions for seed in range(DRAWS)]
+    apart = torch.stack([(text[:, None] - text).long().clamp(min=-1).add(1).flatten().bincount(minlength=slots + 1)[1:] for text in drawn])
+    spread = apart.double().std(0) / math.sqrt(DRAWS)
+    assert bool(((apart.double().mean(0) - sampler.pairs(length, 2.0)).abs() <= SIGMAS * spread + 2 / DRAWS).all())
 
 
 def test_sentences_of_tokens_end_with_the_given_ones():

@@ -41,7 +41,9 @@ def add_run(commands: Any, command: Any) -> None:
     one.add_argument("lessons", nargs="+", metavar="NN", help="numbers or names of lessons, or: all, or: study")
     one.add_argument("--profile", choices=PROFILES, help="how much to compute (default: CLEXLAB_PROFILE, or cpu)")
     study = one.add_argument_group("study", "clexlab run study; it goes on where the last call stopped")
-    study.add_argument("--ladder", action="store_true", default=None, help="from the official CLEX to ours, a step a rung")
+    which = study.add_mutually_exclusive_group()
+    which.add_argument("--ladder", action="store_true", default=None, help="from the official CLEX to ours, a step a rung")
+    which.add_argument("--short", action="store_true", default=None, help="train short, test long: every recipe beside full length")
     study.add_argument("--rows", nargs="+", metavar="NAME", help="these rows only (default: all)")
     study.add_argument("--seeds", nargs="+", type=seed, metavar="N", help="these seeds (default: the profile's)")
     study.add_argument("--device", choices=("cpu", "cuda"), help="where to train and measure (default: cpu)")
@@ -186,7 +188,7 @@ def minutes(text: str) -> float:
 
 def study_options(options: argparse.Namespace) -> list[str]:
     """The options of the study that were given."""
-    names = ("ladder", "rows", "seeds", "device", "out", "minutes", "workers", "child")
+    names = ("ladder", "short", "rows", "seeds", "device", "out", "minutes", "workers", "child")
     return [f"--{name}" for name in names if getattr(options, name) is not None]
 
 

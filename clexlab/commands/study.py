@@ -1,4 +1,4 @@
-"""`clexlab run study`: the table of methods, or the ladder, a record a run; the same command goes on where it stopped."""
+"""`clexlab run study`: the table of methods, the ladder, or train short, test long; the same command goes on where it stopped."""
 
 import argparse
 import os
@@ -11,13 +11,15 @@ from clexlab import profiles, results, study
 from clexlab.commands.usage import check_writable, failing, quiet, refusing
 
 MINUTES = 10.0
-# Where the records of each of the two go.
-EXPERIMENTS = {False: ("study", study.ROWS), True: ("clex_ladder", study.LADDER)}
+# Where the records of each go.
+STUDY, LADDER, SHORT = ("study", study.ROWS), ("clex_ladder", study.LADDER), ("train_short", study.SHORT)
+# The training at full length that the others' cost is told beside.
+FULL = "full-yarn"
 
 
 def run(options: argparse.Namespace) -> int:
     """Run what has no record yet and print the table of all that have one; 1 where a run went wrong."""
-    experiment, rows = EXPERIMENTS[bool(options.ladder)]
+    experiment, rows = LADDER if options.ladder else SHORT if options.short else STUDY
     out = options.out or results.FOLDER
     check_writable(out / experiment)
     with refusing():
@@ -50,10 +52,12 @@ def run(options: argparse.Namespace) -> int:
 
 
 def tell(experiment: str, out: Path, profile: study.Profile) -> None:
-    """The table of all records there are, of this profile."""
+    """The table of all records there are, of this profile; of short training what it cost, too."""
     records = [record for record in results.read_all(experiment, out) if record.config.get("profile") == profile.name]
     if records:
         print(study.table(records))
+    if any(record.config["row"] == FULL for record in records) and experiment == SHORT[0]:
+        print(f"\n{study.costs(records, FULL)}")
 
 
 def several(options: argparse.Namespace, workers: int) -> int:
@@ -72,7 +76,7 @@ def several(options: argparse.Namespace, workers: int) -> int:
 
 def again(options: argparse.Namespace) -> list[str]:
     """The options that were given, as words of a command line."""
-    words = ["--ladder"] if options.ladder else []
+    words = [f"--{name}" for name in ("ladder", "short") if getattr(options, name)]
     for name in ("profile", "rows", "seeds", "device", "out", "minutes"):
         value = getattr(options, name)
         if value is not None:

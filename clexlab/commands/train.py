@@ -27,6 +27,9 @@ from clexlab.hf import spec
 from clexlab.objectives import NextToken
 from clexlab.training import checkpoints
 
+BOUNDARIES = "every row lies inside one document, a separator token before and after each"
+JOINED = "; interleaved rows are of several, with none between their chunks"
+
 
 def run(options: argparse.Namespace) -> int:
     """Train what the config says and save it to --out."""
@@ -120,7 +123,7 @@ def prepare(options: argparse.Namespace, recipe: recipes.Training, train: corpor
         "fingerprint": train.fingerprint,
         "documents": len(documents),
         "never_drawn": rows.Text(documents, recipe.rows.length).never_drawn,
-        "boundaries": "every row lies inside one document, a separator token before and after each",
+        "boundaries": BOUNDARIES + (JOINED if "interleaved" in recipe.rows.shares else ""),
         "row_length": recipe.rows.length,
         "shares": recipe.rows.shares,
         "dtype": recipe.dtype,

@@ -7,6 +7,7 @@
 
 A trial is one needle in one document. At every length and depth it asks the same question for the same answer, behind the same last
 tokens of filler: only what lies further back differs. Training rows with the same sentences and spans are in `clexlab.tasks`.
+Trials and rows on tables are in `clexlab.lookup`.
 """
 
 from collections.abc import Callable, Sequence
@@ -47,12 +48,16 @@ class Trial:
 
     def text(self, length: int, depth: float) -> Int[Tensor, "length"]:
         """`length` tokens with the needle at `depth`: 0 is the beginning, 1 right before the question. ValueError for what does not fit."""
-        if not self.shortest <= length <= self.longest:
-            raise ValueError(f"length is {length}; a text of this trial has {self.shortest} to {self.longest} tokens")
-        check_depth(depth)
+        self.check(length, depth)
         filler = self.filler[self.longest - length :]
         before = round(depth * len(filler))
         return torch.cat([filler[:before], self.needle, filler[before:], self.question, self.answer])
+
+    def check(self, length: int, depth: float) -> None:
+        """Refuse a text that this trial has not."""
+        if not self.shortest <= length <= self.longest:
+            raise ValueError(f"length is {length}; a text of this trial has {self.shortest} to {self.longest} tokens")
+        check_depth(depth)
 
 
 def passkeys(
@@ -73,7 +78,7 @@ def passkeys(
         question, answer = said.tokens[: said.before], said.tokens[said.before : said.before + said.digits]
         return Trial(task=tasks.Passkey.name, filler=filler, needle=said.tokens, question=question, answer=answer)
 
-    return _draw(draw, documents, longest, count, generator)
+    return draw_trials(draw, documents, longest, count, generator)
 
 
 def copies(
@@ -88,7 +93,7 @@ def copies(
         span = tasks.draw_span(SHOWN + RECALLED, vocabulary, generator)
         return Trial(task=tasks.Copy.name, filler=filler, needle=span, question=span[:SHOWN], answer=span[SHOWN:])
 
-    return _draw(draw, documents, longest, count, generator)
+    return draw_trials(draw, documents, longest, count, generator)
 
 
 def check_depth(depth: float) -> None:
@@ -102,9 +107,10 @@ def occurrences(text: Int[Tensor, "_"], piece: Int[Tensor, "_"]) -> int:
     return int((text.unfold(0, len(piece), 1) == piece).all(1).sum()) if len(text) >= len(piece) else 0
 
 
-def _draw(
+def draw_trials(
     draw: Callable[[Tensor], Trial], documents: Sequence[Int[Tensor, "_"]], longest: int, count: int, generator: torch.Generator
 ) -> tuple[Trial, ...]:
+    """`count` trials, each made by `draw` of `longest` tokens of filler, in which its question and its answer do not stand."""
     if not frequencies.is_whole(count) or count < 1:
         raise ValueError(f"count is {count!r}; it must be a whole number of trials, at least 1")
     text = rows.Text(documents, longest)

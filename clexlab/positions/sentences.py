@@ -84,7 +84,8 @@ class Sentences:
             found += near.index_add(0, b - a, before)
             for gaps, chance in parts:
                 near = torch.zeros(length, dtype=torch.float64).index_add(0, b - a, chance)
-                found += torch.from_numpy(np.convolve(near.numpy(), gaps))[:slots]
+                spread = torch.from_numpy(np.convolve(near.numpy(), gaps))
+                found[: len(spread)] += spread
         return found
 
     def _check_length(self, length: int) -> None:

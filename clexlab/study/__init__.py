@@ -1,24 +1,27 @@
 """The study: every method of context extension on one model, one budget, one set of texts, several seeds.
 
     clexlab run study --profile cpu                  the table (`ROWS`);  --ladder: from the official CLEX to ours (`LADDER`)
+                                                     --short: train short, test long (`SHORT`)
 
 A `Row` is a method: how it trains, how it is read, what was expected of it. `run` makes one record a row and seed and goes on
-where the last call stopped; `table` and `figures.study` show records.
+where the last call stopped; `table`, `costs` and `figures.study` show records.
 """
 
 from clexlab.study.ladder import LADDER
 from clexlab.study.material import Material, shipped
 from clexlab.study.methods import ROWS, Row, by_name
 from clexlab.study.runner import Outcome, check, run
+from clexlab.study.short import SHORT
 from clexlab.study.sizes import PROFILES, Profile
 from clexlab.study.sizes import by_name as profile_by_name
-from clexlab.study.tables import by_row, table
+from clexlab.study.tables import by_row, costs, table
 from clexlab.study.tuning import AsTrained, Closed, Learned, Positions, Tuning, Under
 
 __all__ = [
     "LADDER",
     "PROFILES",
     "ROWS",
+    "SHORT",
     "AsTrained",
     "Closed",
     "Learned",
@@ -32,6 +35,7 @@ __all__ = [
     "by_name",
     "by_row",
     "check",
+    "costs",
     "profile_by_name",
     "run",
     "shipped",

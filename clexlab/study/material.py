@@ -1,6 +1,7 @@
 """What every run of a study starts from: one base model, one tokenizer, documents to train on and others to measure on."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,9 +34,10 @@ class Material:
         files = sorted(self.folder.glob("*.safetensors"))
         return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
 
-    def rows(self, seed: int, count: int, span: int = 1) -> rows.Rows:
-        """Training rows of `span` windows, the same ones in the same order for every method of a seed."""
-        return base.data(self.train, self.tokenizer, span * self.window, count, torch.Generator().manual_seed(seed))
+    def rows(self, seed: int, count: int, span: int = 1, shares: Mapping[str, float] | None = None) -> rows.Rows:
+        """Training rows of `span` windows, of the base's parts or of other `shares`: the same ones for every method of a seed."""
+        generator = torch.Generator().manual_seed(seed)
+        return base.data(self.train, self.tokenizer, span * self.window, count, generator, base.SHARES if shares is None else shares)
 
     def texts(self, count: int, longest: int) -> list[Int[Tensor, "_"]]:
         """Held-out texts of `longest` + 1 tokens, the same ones for every run of every seed."""

@@ -9,13 +9,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import product, takewhile
 from pathlib import Path
 
 import torch
 
 from clexlab import frequencies, results
-from clexlab.study import material, methods, runs, sizes
+from clexlab.study import ladder, material, methods, runs, sizes
 from clexlab.study.material import Material
 from clexlab.study.methods import Row
 from clexlab.study.runs import Place
@@ -24,6 +24,8 @@ from clexlab.study.sizes import Profile
 STUDY = "study"
 # Trained models and checkpoints, beside the records; not part of the repository.
 SCRATCH = ".study"
+# Whose records another experiment takes for the same training and reading: those of the ones before it.
+ORIGINS = ((STUDY, methods.ROWS), ("clex_ladder", ladder.LADDER))
 # Attention makes long rows dearer: a first guess for planning, until one was seen.
 LONG_ROWS = 3.0
 
@@ -103,7 +105,7 @@ def check(profile: Profile, rows: Sequence[Row], seeds: Sequence[int], device: s
         raise ValueError(f"minutes is {minutes!r}; it must be a number above 0")
     for row, seed in product(rows, seeds):
         if row.tuning is not None:
-            profile.plan(seed, device, span=row.tuning.span, path_rate=row.tuning.path_rate)
+            profile.plan(seed, device, span=row.tuning.windows, path_rate=row.tuning.path_rate)
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("device is cuda and torch sees no GPU here; use cpu, or look at clexlab doctor")
 
@@ -124,7 +126,7 @@ class Call:
         self.place, self.todo, self.out, self.experiment = place, todo, out, experiment
         self.outcome, self.report = outcome, report
         self.began, self.allowed = time.monotonic(), 60 * minutes
-        # Seconds of the longest step of each kind: windows in a row of training, 0 for a measurement.
+        # Seconds of the longest step of each kind: windows read of a row of training, 0 for a measurement.
         self.took: dict[int, float] = {}
 
     def open(self) -> list[Job]:
@@ -143,7 +145,7 @@ class Call:
                 # Another call may have finished it between the two looks.
                 if not mine or self.file(job).exists() or self.untrained(job) != training:
                     continue
-                return self.within_time(job, job.row.tuning.span if training else 0)
+                return self.within_time(job, job.row.tuning.windows if training else 0)
         return False
 
     def untrained(self, job: Job) -> bool:
@@ -151,13 +153,14 @@ class Call:
         return not done and self.twin(job) is None
 
     def twin(self, job: Job) -> results.Record | None:
-        """This job's record made of the study's own of the same training and reading, where there is one: nothing is measured twice."""
-        if self.experiment == STUDY:
-            return None
-        for row in methods.ROWS:
-            file = self.out / STUDY / f"{run_name(self.place.profile, row, job.seed)}.json"
+        """This job's record made of an earlier experiment's of the same training and reading, if there is one: nothing is done twice."""
+        earlier = takewhile(lambda origin: origin[0] != self.experiment, ORIGINS)
+        for experiment, row in ((name, row) for name, rows in earlier for row in rows):
+            file = self.out / experiment / f"{run_name(self.place.profile, row, job.seed)}.json"
             if (row.tuning, row.reading) == (job.row.tuning, job.row.reading) and file.is_file():
-                return runs.renamed(self.place, results.read(file), job.row, job.seed, self.experiment, job.run)
+                found = runs.renamed(self.place, results.read(file), job.row, job.seed, self.experiment, job.run)
+                if found is not None:
+                    return found
         return None
 
     def within_time(self, job: Job, kind: int) -> bool:
@@ -187,7 +190,7 @@ class Call:
 
     def measure(self, job: Job) -> str:
         record = self.twin(job) or runs.measure(self.place, job.row, job.seed, self.experiment, job.run)
-        results.write(record, self.out)
+        results.write(runs.with_memory(self.place, record, job.row, job.seed), self.out)
         self.outcome.done.append(job.run)
         return "  ".join(f"{factor}× {loss:.3f}" for factor, loss in record.metrics["last"].items())
 

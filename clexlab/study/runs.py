@@ -14,6 +14,7 @@ from torch import nn
 from transformers import TrainerCallback
 
 from clexlab import evaluation, hf, results, scaling, training
+from clexlab.study import memory
 from clexlab.study.material import Material
 from clexlab.study.methods import Row
 from clexlab.study.sizes import Profile
@@ -57,7 +58,7 @@ def train(place: Place, tuning: Tuning, seed: int, callbacks: Sequence[TrainerCa
     plan = _plan(place, tuning, seed)
     done = training.train(
         model,
-        place.material.rows(seed, plan.steps * plan.rows, tuning.span),
+        place.material.rows(seed, plan.steps * plan.rows, tuning.span, tuning.shares),
         plan,
         folder=folder,
         objective=tuning.objective(place.material.model()),
@@ -65,7 +66,9 @@ def train(place: Place, tuning: Tuning, seed: int, callbacks: Sequence[TrainerCa
         resume=begun,
     )
     safetensors.torch.save_model(done.model, str(folder / WEIGHTS))
-    left = {"seconds": done.seconds, "tokens": done.tokens, "curve": done.curve, "asked": asked}
+    # Of a long row a tuning may read a part.
+    tokens = done.tokens * tuning.windows // tuning.span
+    left = {"seconds": done.seconds, "tokens": tokens, "curve": done.curve, "asked": asked}
     # Written last: where it is, the weights are whole.
     _put(folder / TRAINED, left)
     for checkpoint in folder.glob("checkpoint-*"):
@@ -110,6 +113,28 @@ def measure(place: Place, row: Row, seed: int, experiment: str, run: str) -> res
     )
 
 
+def with_memory(place: Place, record: results.Record, row: Row, seed: int) -> results.Record:
+    """The record and what its training needs of memory, in bytes: a step of it, "step", and a step of a single row, "row".
+
+    A few steps are trained for that, of every row alike: records that were taken over may be older than this measurement.
+    """
+    if row.tuning is None or "memory" in record.metrics:
+        return record
+    rows = _plan(place, row.tuning, seed).rows
+    step = _memory(place, row.tuning, seed, rows)
+    found = {"step": step, "row": step if rows == 1 else _memory(place, row.tuning, seed, 1)}
+    return replace(record, metrics={**record.metrics, "memory": found}, protocol=f"{record.protocol}; memory over two steps more")
+
+
+def _memory(place: Place, tuning: Tuning, seed: int, rows: int) -> int:
+    """Bytes at the highest point of two steps of this training with so many rows a step."""
+    plan = replace(_plan(place, tuning, seed), steps=memory.STEPS, rows=rows, warmup=0, save_every=None)
+    model = _extended(place, tuning, seed, training_positions=True)
+    tuning.learns(model)
+    data = place.material.rows(seed, memory.STEPS * rows, tuning.span, tuning.shares)
+    return memory.peak(model, data, plan, tuning.objective(place.material.model()))
+
+
 def renamed(place: Place, record: results.Record, row: Row, seed: int, experiment: str, run: str) -> results.Record | None:
     """A record of the same training, read in the same way, as that of `row`; None where anything but its names differs."""
     config = json.loads(json.dumps(_config(place, row, seed)))
@@ -140,11 +165,12 @@ def _extended(place: Place, tuning: Tuning, seed: int, *, training_positions: bo
         return model
     path = tuning.path(hf.geometry(model), seed)
     sampler = tuning.positions(place.material.window) if training_positions and tuning.positions is not None else None
-    return hf.extend(model, path, factor=tuning.factor, positions=sampler)
+    # A sampler draws t; what it was fixed at in training is pinned in reading.
+    return hf.extend(model, path, factor=tuning.factor if sampler is None else None, positions=sampler)
 
 
 def _plan(place: Place, tuning: Tuning, seed: int) -> training.Plan:
-    return place.profile.plan(seed, place.device, span=tuning.span, path_rate=tuning.path_rate)
+    return place.profile.plan(seed, place.device, span=tuning.windows, path_rate=tuning.path_rate)
 
 
 def _asked(place: Place, tuning: Tuning, seed: int) -> dict:
@@ -171,9 +197,11 @@ def _config(place: Place, row: Row, seed: int) -> dict:
 def _protocol(place: Place, row: Row) -> str:
     if row.tuning is None:
         return "nothing was trained, so there is one run for all seeds"
-    profile, span = place.profile, row.tuning.span
-    rows = f"{profile.rows // span} rows of {span * place.material.window} tokens"
-    return f"tuned for {profile.steps} steps of {rows}, the same rows in the same order for every method of a seed with rows as long"
+    profile, tuning, window = place.profile, row.tuning, place.material.window
+    rows = f"{profile.rows // tuning.windows} rows of {tuning.span * window} tokens"
+    if tuning.windows < tuning.span:
+        rows += f", {tuning.windows * window} of each read"
+    return f"tuned for {profile.steps} steps of {rows}, the same rows in the same order for every method of a seed with such rows"
 
 
 def _recalls(place: Place, model: nn.Module, row: Row) -> list[evaluation.Recall]:

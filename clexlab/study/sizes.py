@@ -32,7 +32,7 @@ class Profile:
     note: str = ""
 
     def plan(self, seed: int, device: str, *, span: int, path_rate: float) -> training.Plan:
-        """The same tokens, steps, rate and schedule for every row; `span` windows make one of its training rows."""
+        """The same tokens, steps, rate and schedule for every row; `span` windows of each of its training rows are read."""
         if self.rows % span:
             raise ValueError(f"{self.rows} rows a step cannot be cut into rows of {span} windows; use a multiple of {span}")
         return training.Plan(

@@ -1,18 +1,20 @@
 """Records of a study as one table: a line a method, mean and spread over seeds."""
 
+import statistics
 from collections.abc import Sequence
 
 from clexlab import evaluation
 from clexlab.results import Record
 from clexlab.study.ladder import LADDER
 from clexlab.study.methods import ROWS
+from clexlab.study.short import SHORT
 
 # Exact recall by its name in a record and in a table; it is a share, shown in percent.
 RECALL = {"passkey": "pass key", "copy": "copy"}
 
 
 def by_row(records: Sequence[Record]) -> dict[str, list[Record]]:
-    """Records by the name of their row, seeds in order; rows in the order of the study, then of the ladder.
+    """Records by the name of their row, seeds in order; rows in the order of the study, then of the ladder, then of SHORT.
 
     Raises ValueError for records of something else, and of several profiles, whose budgets differ.
     """
@@ -25,7 +27,8 @@ def by_row(records: Sequence[Record]) -> dict[str, list[Record]]:
     found: dict[str, list[Record]] = {}
     for record in sorted(records, key=lambda one: one.seed):
         found.setdefault(record.config["row"], []).append(record)
-    order = {row.name: place for place, row in enumerate((*ROWS, *LADDER))}
+    # A row of several tables has its place in the first.
+    order = {row.name: place for place, row in reversed([*enumerate((*ROWS, *LADDER, *SHORT))])}
     return dict(sorted(found.items(), key=lambda item: order.get(item[0], len(order))))
 
 
@@ -45,6 +48,36 @@ def table(records: Sequence[Record]) -> str:
         trained = seeds[0].config["tuning"] is not None
         lines.append([seeds[0].config["title"], str(len(seeds)) if trained else "–", *cells])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def costs(records: Sequence[Record], beside: str) -> str:
+    """A Markdown table of what each training cost: tokens, seconds, memory of a step and of one row, and each beside row `beside`.
+
+    Seconds are wall time, mean over seeds, on a machine that may have done other things: compare those of one machine. Memory is in
+    MB of 10⁶ bytes (`memory.peak`); "one row" is the least a step can be made of, if gradients are summed over several. "–" where a record
+    does not say. Rows that were not trained have no line. Raises ValueError where `beside` was not trained, and as `by_row` does.
+    """
+    trained = {name: seeds for name, seeds in by_row(records).items() if seeds[0].config["tuning"] is not None}
+    if beside not in trained:
+        raise ValueError(f"there is no training of {beside} to compare with; there are {', '.join(trained) or 'none'}")
+    heads = ["method", "seeds", "tokens", "seconds", "×", "MB a step", "×", "MB one row", "×"]
+    lines = [heads, ["---"] * len(heads)]
+    whole = _cost(trained[beside])
+    for seeds in trained.values():
+        cells = [part for found, full in zip(_cost(seeds), whole, strict=True) for part in _beside(found, full)]
+        lines.append([seeds[0].config["title"], str(len(seeds)), f"{seeds[0].tokens:,}", *cells])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _cost(seeds: Sequence[Record]) -> list[float | None]:
+    """Seconds, MB of a step, MB of one row: means over the seeds that have them."""
+    memory = [record.metrics["memory"] for record in seeds if record.metrics.get("memory")]
+    found = [[record.metrics["training_seconds"] for record in seeds], *([each[name] / 1e6 for each in memory] for name in ("step", "row"))]
+    return [statistics.fmean(values) if values else None for values in found]
+
+
+def _beside(found: float | None, full: float | None) -> tuple[str, str]:
+    return "–" if found is None else f"{found:.0f}", "–" if not found or not full else f"{found / full:.2f}"
 
 
 def _factors(spreads: dict[str, dict[str, evaluation.Spread]]) -> list[str]:

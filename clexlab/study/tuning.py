@@ -5,19 +5,20 @@ A path comes from a maker, called with the model's geometry and the seed: `Close
 the same positions: a field frozen at zero gives the same numbers bit for bit (tests/test_study.py).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-from clexlab import hf, ode, scaling
+from clexlab import bpe, hf, in_sentences, ode, scaling
 from clexlab.evaluation.contexts import EVERYTHING, Context
 from clexlab.frequencies import Geometry
 from clexlab.objectives import Distilled, NextToken, Objective
-from clexlab.positions import Sampler
+from clexlab.positions import PerRow, Sampler
 from clexlab.positions.factors import Factors
 from clexlab.scaling.clex import EIGHT_STEPS
+from clexlab.taken import TakenAt
 from clexlab.training import PATH
 
 # Every path of the study reaches this factor, and no further.
@@ -94,6 +95,16 @@ class Positions:
         return self.kind(window=window, factors=self.factors)
 
 
+@dataclass(frozen=True)
+class EachRow:
+    """A draw of its own for every row of a step: `EachRow(Positions(SkipWise, FixedFactor(16)))`."""
+
+    positions: Callable[[int], Sampler]
+
+    def __call__(self, window: int) -> PerRow:
+        return PerRow(self.positions(window))
+
+
 def everything(model: nn.Module) -> None:
     """The model and whatever its path has to learn."""
 
@@ -114,13 +125,47 @@ def distilled(model: nn.Module) -> Objective:
     return Distilled(model, weight=4.0)
 
 
+@dataclass(frozen=True)
+class Taken:
+    """Of every row only one window of tokens is read, those at drawn positions: `objective` of a tuning with long rows."""
+
+    positions: Callable[[int], Sampler]
+
+    def __call__(self, model: nn.Module) -> TakenAt:
+        return self._made(model.config.max_position_embeddings)
+
+    def told(self, window: int) -> str:
+        """What is done, for a record."""
+        return repr(self._made(window))
+
+    def _made(self, window: int) -> TakenAt:
+        return TakenAt(self.positions(window), window)
+
+
+@dataclass(frozen=True)
+class BySentence:
+    """Gaps between the sentences of every row, at a t of its own: `objective` of a tuning without positions."""
+
+    factors: Factors
+
+    def __call__(self, model: nn.Module) -> in_sentences.InSentences:
+        window = model.config.max_position_embeddings
+        return in_sentences.InSentences(window=window, factors=self.factors, ends=in_sentences.sentence_ends(bpe.load()))
+
+    def told(self, window: int) -> str:
+        """What is done, for a record; which tokens end a sentence is the shipped tokenizer's."""
+        return f"InSentences(window={window}, factors={self.factors!r})"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Tuning:
     """One training that rows share by its `name`. The budget (steps, tokens, rate, data) is the profile's, the same for all.
 
     `path` None: plain RoPE. `positions` None: 0, 1, 2 …  `learns` marks what may change. `objective` is made from the untouched
     model, which a distilling one takes as its teacher. `path_rate` is the rate of field and temperature. `span` windows make a
-    row, 1 or 16: of long rows a step has as many fewer, so that tokens are equal. `factor` pins t in training (full length).
+    row, 1 or 16: of long rows a step has as many fewer, so that tokens are equal; of rows of which `Taken` reads one window, as many as
+    of short ones. `factor` pins t in reading, and in training where no positions draw it. `shares` are the parts that rows are of,
+    None: `base.SHARES`.
     """
 
     name: str
@@ -131,17 +176,26 @@ class Tuning:
     path_rate: float = 0.0
     span: int = 1
     factor: float | None = None
+    shares: Mapping[str, float] | None = None
+
+    @property
+    def windows(self) -> int:
+        """Windows of tokens that the model reads of every row: what a step has fewer rows for."""
+        return 1 if isinstance(self.objective, Taken) else self.span
 
     def describe(self, window: int) -> dict:
-        """For a record: every choice by its name."""
+        """For a record: every choice by its name. A training is recognised by it, so what came later is told where it is not usual."""
+        told = getattr(self.objective, "told", None)
+        objective = getattr(self.objective, "__name__", repr(self.objective)) if told is None else told(window)
         return {
             "name": self.name,
             "positions": None if self.positions is None else repr(self.positions(window)),
             "learns": self.learns.__name__,
-            "objective": getattr(self.objective, "__name__", repr(self.objective)),
+            "objective": objective,
             "path_rate": self.path_rate,
             "span": self.span,
             "factor": self.factor,
+            **({} if self.shares is None else {"shares": dict(self.shares)}),
         }
 
 
