@@ -45,7 +45,7 @@ CLAIMS = (
     ),
     Claim(paper=SEGMENTS, says="segments have 87 % of the gain of training on longer sequences", pairs=under_both("chunks", "full")),
     Claim(paper=SEGMENTS, says="segments are better than RandomPos: content counts, not index alone", pairs=under_both("chunks", "random")),
-    Claim(paper=SEGMENTS, says="pieces (chunk) are better than a run behind scattered tokens (prefix)", pairs=under_both("chunks", "prefix")),
+    Claim(paper=SEGMENTS, says="pieces (chunk) are better than a run behind scattered tokens", pairs=under_both("chunks", "prefix")),
     Claim(
         paper="https://arxiv.org/abs/2409.00509",
         says="gaps between sentences (LongRecipe) are better than PoSE's two chunks",
