@@ -17,6 +17,7 @@ _HOMES = {
     "recall": ("recall_by_depth", "fields_by_seed"),
     "studies": ("study",),
     "decoding": ("disagreement", "divergence_by_window"),
+    "coverage": ("position_rows", "distances_met", "pairs_by_distance"),
     "looks": (),
     "style": (),
     "panels": (),

@@ -6,6 +6,7 @@ draw on a `LiveChart`. `WIDGETS` lists those that open without being told what t
 
 from clexlab.widgets.bound_explorer import BoundExplorer
 from clexlab.widgets.cache_explorer import CacheExplorer
+from clexlab.widgets.coverage_explorer import CoverageExplorer
 from clexlab.widgets.dynamics_explorer import DynamicsExplorer
 from clexlab.widgets.frequency import FrequencyExplorer
 from clexlab.widgets.length_explorer import LengthExplorer
@@ -25,12 +26,14 @@ WIDGETS = (
     CacheExplorer,
     ModelExplorer,
     LengthExplorer,
+    CoverageExplorer,
 )
 
 __all__ = [
     "WIDGETS",
     "BoundExplorer",
     "CacheExplorer",
+    "CoverageExplorer",
     "DynamicsExplorer",
     "ErrorNotice",
     "FrequencyExplorer",
