@@ -11,7 +11,7 @@ from types import ModuleType
 
 import torch
 
-LESSONS = ("lesson00", "lesson01", "lesson02", "lesson03", "lesson04", "lesson05", "lesson06", "lesson07", "lesson17")
+LESSONS = ("lesson00", "lesson01", "lesson02", "lesson03", "lesson04", "lesson05", "lesson06", "lesson07", "lesson09", "lesson17")
 
 
 def __getattr__(name: str) -> ModuleType:
