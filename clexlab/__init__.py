@@ -35,6 +35,7 @@ _SUBMODULES = (
     "rope",
     "rows",
     "scaling",
+    "search",
     "study",
     "taken",
     "tasks",
