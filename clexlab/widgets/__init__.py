@@ -14,6 +14,7 @@ from clexlab.widgets.model_explorer import ModelExplorer
 from clexlab.widgets.rotation import RotationExplorer
 from clexlab.widgets.safely import ErrorNotice, safely
 from clexlab.widgets.scaling_calculator import ScalingCalculator
+from clexlab.widgets.search_explorer import SearchExplorer
 from clexlab.widgets.training_monitor import Run, TrainingMonitor
 
 WIDGETS = (
@@ -25,6 +26,7 @@ WIDGETS = (
     CacheExplorer,
     ModelExplorer,
     LengthExplorer,
+    SearchExplorer,
 )
 
 __all__ = [
@@ -40,6 +42,7 @@ __all__ = [
     "RotationExplorer",
     "Run",
     "ScalingCalculator",
+    "SearchExplorer",
     "TrainingMonitor",
     "safely",
 ]
