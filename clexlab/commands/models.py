@@ -142,7 +142,8 @@ def build(model: nn.Module, name: str, given: Mapping[str, object], window: int)
     if not given:
         return path
     usual = spec.describe(path)
-    known = [option for option in usual if option not in GEOMETRY]
+    # A description leaves the number of start tokens out where there are none.
+    known = [option for option in usual if option not in GEOMETRY] + (["start"] if isinstance(path, scaling.LongRoPE) else [])
     for option in given:
         if option not in known:
             raise Usage(f"{name} has no option {option!r}; it has {', '.join(known) or 'none'}")

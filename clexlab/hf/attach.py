@@ -175,7 +175,7 @@ def verify(model: nn.Module) -> None:
     rotary = rotary_of(model)
     top = min(4.0, rotary.scaling.limit)
     for factor in (1.0, top) if rotary.factor is None else (rotary.factor,):
-        angles = torch.tensor(PROBES, dtype=torch.float64)[:, None] * rotary.scaling.inv_freq(factor).double().cpu()
+        angles = rotary.scaling.angles(torch.tensor(PROBES), factor)
         scale = rotary.scaling.attention_scale(factor)
         wanted = scale * torch.cos(angles), scale * torch.sin(angles)
         room = UNITS * scale * (1 + float(angles.max()))

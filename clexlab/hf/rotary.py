@@ -28,11 +28,20 @@ from clexlab.scaling.base import Path
 
 
 @dataclass(frozen=True)
+class Starts:
+    """The first `count` positions turn by frequencies `theta` of their own, whatever the factor."""
+
+    count: int
+    theta: Float[Tensor, "pairs"]
+
+
+@dataclass(frozen=True)
 class Angles:
     """Frequencies of one forward: one line of `theta` and one temperature per distinct factor; `line` says which row has which.
 
     `line` is None where all rows share the first; a learned temperature is a tensor. In training only: `positions` replaces the model's
     own position ids, one row for all of the batch, or one for each; `mask`, if any, its attention mask, added to the logits.
+    `starts`, if any, are the first positions that the path leaves as they were.
     """
 
     theta: Float[Tensor, "lines pairs"]
@@ -40,6 +49,7 @@ class Angles:
     line: tuple[int, ...] | None = None
     positions: Float[Tensor, "rows length"] | None = None
     mask: Float[Tensor, "rows 1 length length"] | None = None
+    starts: Starts | None = None
 
 
 class StandIn:
@@ -107,7 +117,7 @@ class Rotary(nn.Module):
         if angles.positions is not None:
             position_ids = angles.positions.to(x.device)
         if angles.line is None:
-            return self.turn(x, position_ids, angles.theta[0], angles.scales[0], layer_type)
+            return self.turn(x, position_ids, angles.theta[0], angles.scales[0], layer_type, angles.starts)
         return self._by_row(x, position_ids, angles, layer_type)
 
     def _by_row(self, x: Tensor, position_ids: Tensor, angles: Angles, layer_type: str | None) -> tuple[Tensor, Tensor]:
@@ -117,15 +127,28 @@ class Rotary(nn.Module):
         scales = torch.as_tensor(angles.scales, dtype=theta.dtype, device=theta.device)
 
         def one(ids: Tensor, theta: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-            cos, sin = self.turn(x, ids[None], theta, scale, layer_type)
+            cos, sin = self.turn(x, ids[None], theta, scale, layer_type, angles.starts)
             return cos[0], sin[0]
 
         return torch.vmap(one)(position_ids.expand(len(line), -1), theta[line], scales[line])
 
     def turn(
-        self, x: Tensor, position_ids: Tensor, theta: Tensor, scale: float | Tensor, layer_type: str | None
+        self,
+        x: Tensor,
+        position_ids: Tensor,
+        theta: Tensor,
+        scale: float | Tensor,
+        layer_type: str | None,
+        starts: Starts | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """The stock layout of scale·cos(p θ), scale·sin(p θ); differentiable in θ and in a scale that is a tensor."""
+        """The stock layout of scale·cos(p θ), scale·sin(p θ), θ that of `starts` for first positions; differentiable in θ and scale."""
+        if starts is not None:
+            if position_ids.ndim != 2:
+                raise ValueError(f"position_ids have {position_ids.ndim} axes; start tokens need one position a token: use start=0")
+            first = self.turn(x, position_ids, starts.theta, scale, layer_type)
+            others = self.turn(x, position_ids, theta, scale, layer_type)
+            below = (position_ids < starts.count)[..., None]
+            return torch.where(below, first[0], others[0]), torch.where(below, first[1], others[1])
         # The stock forward is under no_grad and may swap frequencies by length; neither belongs to the layout.
         stock = inspect.unwrap(type(self.original).forward)
         stand_in = StandIn(theta, scale, self.config, layer_type)
@@ -164,7 +187,8 @@ class Rotary(nn.Module):
         if isinstance(scales, Tensor):
             scales = scales.to(self.device)
         line = None if len(distinct) == 1 else tuple(distinct.index(factor) for factor in factors)
-        return Angles(theta.to(self.device), scales, line, positions)
+        starts = Starts(path.start, path.inv_freq(1.0).detach().to(self.device)) if path.start else None
+        return Angles(theta.to(self.device), scales, line, positions, starts=starts)
 
     def before(self, decoder: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]] | None:
         """Hook before the decoder's forward: choose this forward's angles, turn cached keys if the semantics say so."""
@@ -259,8 +283,9 @@ class Rotary(nn.Module):
 
         super()._apply(move, recurse)
         if self.constant is not None:
-            theta = self.constant.theta
-            self.constant = Angles(move(theta), self.constant.scales)
+            starts = self.constant.starts
+            starts = None if starts is None else replace(starts, theta=move(starts.theta))
+            self.constant = replace(self.constant, theta=move(self.constant.theta), starts=starts)
         return self
 
     def extra_repr(self) -> str:

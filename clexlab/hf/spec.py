@@ -48,7 +48,7 @@ def describe(path: scaling.Path) -> dict[str, Any]:
         raise ValueError(f"scaling is {type(path).__name__}; pass a path of clexlab.scaling")
     if type(path) not in scaling.SCALINGS:
         return _own(path)
-    names = _clex_options(path.temperature is not None) if isinstance(path, scaling.CLEX) else _options(type(path))
+    names = _clex_options(path.temperature is not None) if isinstance(path, scaling.CLEX) else _path_options(type(path), path.start > 0)
     return {"name": path.name, **{name: _plain(getattr(path, name)) for name in names}}
 
 
@@ -62,7 +62,7 @@ def build(spec: Mapping[str, Any]) -> scaling.Path:
     if "name" not in spec:
         raise ValueError(f"a scaling needs a name, one of {', '.join(s.name for s in scaling.SCALINGS)}; it was given {dict(spec)}")
     method = scaling.by_name(spec["name"])
-    names = _clex_options("temperature" in spec) if method is scaling.CLEX else _options(method)
+    names = _clex_options("temperature" in spec) if method is scaling.CLEX else _path_options(method, "start" in spec)
     options = {name: _object(name, value) for name, value in _exactly(spec, "name", names).items()}
     return _made(method, options)
 
@@ -74,6 +74,11 @@ def _own(thing: object) -> dict[str, Any]:
 def _clex_options(learns_temperature: bool) -> tuple[str, ...]:
     """A path with its prior's temperature is written without one."""
     return (*_CLEX_OPTIONS, "temperature") if learns_temperature else _CLEX_OPTIONS
+
+
+def _path_options(kind: type[scaling.Path], has_start: bool) -> tuple[str, ...]:
+    """A path without start tokens is written without their number, as before there were any."""
+    return tuple(name for name in _options(kind) if name != "start" or has_start)
 
 
 def _options(kind: type) -> tuple[str, ...]:

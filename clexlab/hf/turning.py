@@ -6,6 +6,7 @@ Exact for the keys as they are; that keys of deeper layers should *be* others is
 """
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -54,7 +55,10 @@ def _turn_rows(rotary: "Rotary", call: Call, keys: Tensor, rows: list[int], posi
     part = keys[rows, :, :held, :width].float()
     delta = (theta_new.double() - theta_old.double()).float().to(keys.device)
     layer_type = rotary.scaled[0] if rotary.scaled else None
-    cos, sin = rotary.turn(part, positions, delta, scale_new / scale_old, layer_type)
+    starts = fresh.angles.starts
+    # First positions keep their angle at every factor: they turn by nothing.
+    starts = None if starts is None else replace(starts, theta=torch.zeros_like(delta))
+    cos, sin = rotary.turn(part, positions, delta, scale_new / scale_old, layer_type, starts)
     keys[rows, :, :held, :width] = apply(part, part, cos, sin)[1].to(keys.dtype)
 
 

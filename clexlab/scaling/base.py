@@ -51,6 +51,8 @@ class Path(metaclass=_Options):
     window: int
     # The largest factor the path is defined for; closed forms have none.
     limit: float = math.inf
+    # How many first positions keep the angles of factor 1; only LongRoPE's can be more than none.
+    start: int = 0
 
     @classmethod
     def default(cls, *, head_dim: int, base: float, window: int) -> "Path":
@@ -81,6 +83,12 @@ class Path(metaclass=_Options):
         """
         start = frequencies.inv_freq(self.head_dim, self.base, dtype)
         return (start.double() * self.ratio(factor)).to(dtype).to(self.device_for(factor))
+
+    def angles(self, positions: Shaped[Tensor, "*positions"], factor: float) -> Float[Tensor, "*positions pairs"]:
+        """p·θ(t) in float64 for every position at one factor; p·θ(1) below `start`. What a model extended with this path turns by."""
+        theta = self.inv_freq(self.check_single(factor)).detach().double().cpu()
+        places = positions.double().cpu()[..., None]
+        return places * torch.where(places < self.start, self.inv_freq(1.0).detach().double().cpu(), theta)
 
     def velocity(self, factor: Factor, dtype: torch.dtype = torch.float32) -> Float[Tensor, "*factors pairs"]:
         """Speed of the path, d ln θ_j/dt, per unit of t; integrated from 1 to t it gives ln ratio(t)."""

@@ -79,6 +79,8 @@ class CLEX(Path, nn.Module):
                 f"prior has head_dim, base, window = {prior.head_dim}, {prior.base}, {prior.window}, CLEX has"
                 f" {self.head_dim}, {self.base}, {self.window}; build both on the same geometry"
             )
+        if prior.start:
+            raise ValueError(f"the prior leaves {prior.start} start tokens unscaled, which a learned path cannot; use a prior with start=0")
         if prior.limit < self.max_factor:
             raise ValueError(f"max_factor is {self.max_factor:g} but the prior ends at {prior.limit:g}; lower max_factor")
         if isinstance(field, ode.OfficialField):

@@ -40,9 +40,9 @@ def search(
 ) -> History:
     """Search `space` for the genome of lowest `fitness` as `plan` says, beginning with `first` and mutations of them.
 
-    `first` (`starts_from`) are moved to the nearest genomes of the space. Everything drawn comes from `generator`, a CPU one. With a `folder`
-    the search is kept there after every generation, and goes on from there if it holds one. `report` is told what happens, a `Bar`
-    by default.
+    `first` (`starts_from`) are moved to the nearest genomes of the space. Everything drawn comes from `generator`, a CPU one. With a
+    `folder` the search is kept there after every generation, and goes on from there if it holds one. `report` is told what happens,
+    a `Bar` by default.
     Differs from the released search: it begins with three methods and not with one vector, searches n̂ too, and see `operators`.
     Raises ValueError: no `first`, more than the population, two of them in one place or outside the space; a space too small for
     the plan; a fitness of the wrong length or not finite; a folder with another search (plan, space, first, seed).
@@ -76,7 +76,8 @@ def _check(space: Space, plan: Plan, first: tuple[Genome, ...]) -> None:
         raise ValueError(f"first holds {len(first)} genomes for a population of {plan.population}; give fewer, or raise population")
     if space.size < 2 * plan.evaluations:
         raise ValueError(
-            f"the space has {space.size} genomes and the plan measures {plan.evaluations} different ones; use a finer step or a smaller plan"
+            f"the space has {space.size} genomes and the plan measures {plan.evaluations} different ones; use a finer step or a"
+            " smaller plan"
         )
 
 
@@ -133,7 +134,8 @@ def _measured(fitness: Fitness, genomes: list[Genome]):  # noqa: ANN202 - a gene
         portion = genomes[begin : begin + PORTION]
         values = fitness(portion)
         if not isinstance(values, Tensor) or values.shape != (len(portion),):
-            raise ValueError(f"fitness gave {getattr(values, 'shape', values)!r} for {len(portion)} genomes; give a tensor with one number each")
+            given = getattr(values, "shape", values)
+            raise ValueError(f"fitness gave {given!r} for {len(portion)} genomes; give a tensor with one number for each")
         values = values.detach().cpu().double().tolist()
         if not all(map(frequencies.is_finite, values)):
             raise ValueError(f"fitness is {values}; every value must be finite, lower is better")
