@@ -98,7 +98,7 @@ def test_the_sentence_says_who_is_shown_and_how_much_of_the_gain_holds(explorer)
     ],
 )
 def test_the_verdict_follows_the_held_out_text(held_out, words):
-    assert finding(View("x", history(), held_out), 2, 0, "YaRN").endswith(words)
+    assert words in finding(View("x", history(), held_out), 2, 0, "YaRN")
 
 
 def test_an_individual_that_is_no_better_than_the_reference_is_said_to_gain_nothing():

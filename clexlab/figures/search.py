@@ -89,7 +89,7 @@ def start_tokens(paths: Mapping[str, Path], factor: float, pair: int, length: in
     positions = torch.arange(length)
     figure = panels.row(("Where a position counts as standing", "How far apart two positions count as"), spacing=0.12)
     for index, (name, path) in enumerate(paths.items()):
-        theta = float(path.inv_freq(1.0, torch.float64)[pair])
+        theta = float(path.inv_freq(1.0)[pair])
         places = (path.angles(positions, factor)[:, pair] / theta).numpy()
         look = dict(mode="lines", line=style.line(index), name=name, legendgroup=name)
         figure.add_scatter(x=positions.numpy(), y=places, hovertemplate="position %{x}: %{y:.4~g}", **look, row=1, col=1)
