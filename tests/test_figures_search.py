@@ -65,6 +65,17 @@ def test_what_was_fitted_stands_beside_what_holds():
         figures.fitted_and_held_out([0, 0, 0], [0, 0], "YaRN")
 
 
+def test_searches_at_several_lengths_are_a_line_through_their_means():
+    figure = figures.held_out_by_length({"YaRN": {512: [3.0], 1024: [3.5]}, "LongRoPE, searched": {1024: [3.2, 3.4], 512: [2.9]}})
+    (line,) = traces(figure, "LongRoPE, searched")
+    np.testing.assert_array_equal(line.x, [512, 1024])
+    np.testing.assert_allclose(line.y, [2.9, 3.3])
+    np.testing.assert_allclose((line.error_y.array, line.error_y.arrayminus), ([0, 0.1], [0, 0.1]), atol=1e-12)
+    for nothing in ({}, {"YaRN": {}}, {"YaRN": {512: []}}):
+        with pytest.raises(ValueError, match="no loss given"):
+            figures.held_out_by_length(nothing)
+
+
 def test_places_and_distances_with_start_tokens_are_those_worked_out_by_hand():
     figure = figures.start_tokens({"none": path(0), "8": path(8)}, 4.0, 3, 32, (4, 20))
     (places, apart), (plain, relative) = traces(figure, "8"), traces(figure, "none")

@@ -29,8 +29,10 @@ def plain(sentence):
 
 
 def record(run, fitness=FITNESS):
-    held_out = [{"genome": genome.to_dict(), "loss": loss} for genome, loss in HELD_OUT.items()]
-    metrics = {"history": history(fitness).to_dict(), "held_out_by_genome": held_out}
+    names = ("linear_tempered", "ntk_tempered", "yarn_tempered")
+    methods = {name: {"held_out": {"whole": HELD_OUT[genome]}} for name, genome in zip(names, (PI, NTK, YARN), strict=True)}
+    by_generation = [HELD_OUT[genome] for genome in (YARN, CHILD, BEST)]
+    metrics = {"history": history(fitness).to_dict(), "methods": methods, "measure": "whole", "held_out_by_generation": by_generation}
     about = dict(config={}, seed=0, seconds=1.0, commit="unknown", machine="made up", versions={})
     return results.Record(experiment="search", run=run, metrics=metrics, **about)
 

@@ -75,6 +75,26 @@ def fitted_and_held_out(search: Sequence[float], held_out: Sequence[float], refe
     return figure
 
 
+def held_out_by_length(curves: Mapping[str, Mapping[float, Sequence[float]]]) -> go.Figure:
+    """Loss on held-out documents against length, from searches at several lengths: a line a method, each length a search of its own.
+
+    `curves` maps a name to its losses by length in tokens, one for every recorded search of this length: a line through their means,
+    bars from the lowest to the highest. Raises ValueError without a loss.
+    """
+    if not curves or not all(curve and all(curve.values()) for curve in curves.values()):
+        raise ValueError("no loss given; pass {name: {length in tokens: [loss of every search, …]}}")
+    figure = style.figure("Held-out documents, a search at every length", height=400)
+    for (name, curve), look in zip(curves.items(), looks_of(curves).values(), strict=True):
+        lengths = sorted(curve)
+        means, lows, highs = (np.array([take(curve[length]) for length in lengths]) for take in (np.mean, min, max))
+        bars = dict(array=highs - means, arrayminus=means - lows, thickness=1, width=3)
+        look = dict(mode="lines+markers", line=look, marker=dict(size=7), error_y=bars)
+        figure.add_scatter(x=lengths, y=means, name=name, hovertemplate="%{x} tokens: %{y:.3f}", **look)
+    figure.update_layout(xaxis=style.log2_axis("length (tokens)"), yaxis=dict(title="loss (nats per token)"))
+    panels.legend_below(figure)
+    return figure
+
+
 def start_tokens(paths: Mapping[str, Path], factor: float, pair: int, length: int, distances: Sequence[int]) -> go.Figure:
     """What one pair sees with start tokens: where a position counts as standing, and how far apart two positions count as.
 

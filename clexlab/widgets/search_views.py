@@ -11,6 +11,8 @@ from clexlab.search.history import History
 
 # What a search by the paper begins with, `search.starts_from`.
 REFERENCES = ("PI", "NTK", "YaRN")
+# What records call their divisors at the search's own temperature (`search.scoring`).
+TEMPERED = ("linear_tempered", "ntk_tempered", "yarn_tempered")
 
 
 @dataclass(frozen=True)
@@ -51,12 +53,18 @@ class View:
 
 
 def view_of(record: Record) -> View:
-    """The search that a record of `clexlab search` holds. Raises ValueError for a record of something else."""
+    """The search that a record of `clexlab search` holds, its references at the temperature under which they were searched.
+
+    Raises ValueError for a record of something else.
+    """
     metrics = record.metrics
     if not isinstance(metrics.get("history"), dict):
         raise ValueError(f"{record.run} holds no search; give records of the experiment 'search', or a History")
-    held_out = {Genome.from_dict(one["genome"]): one["loss"] for one in metrics.get("held_out_by_genome", [])}
-    return View(title=record.run, history=History.from_dict(metrics["history"]), held_out=held_out)
+    history = History.from_dict(metrics["history"])
+    bests = [generation.best for generation in history.generations]
+    first = zip(history.generations[0].genomes, TEMPERED, strict=False)
+    held_out = {genome: metrics["methods"][name]["held_out"][metrics["measure"]] for genome, name in first}
+    return View(record.run, history, held_out | dict(zip(bests, metrics["held_out_by_generation"], strict=True)))
 
 
 def views_of(
