@@ -1,4 +1,6 @@
-"""The command `clexlab`: doctor, lab, run, train, evaluate, export, bench. Heavy imports wait inside the functions, so `--help` is instant.
+"""The command `clexlab`: doctor, lab, run, train, evaluate, search, export, bench.
+
+Heavy imports wait inside the functions, so `--help` is instant.
 
 Exit status: 0 done, 1 something failed while running, 2 the command line is wrong (one line on standard error).
 """
@@ -12,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from clexlab import __version__
-from clexlab.commands.arguments import add_evaluate, add_export, add_run, add_train, run_study, study_options
+from clexlab.commands.arguments import add_evaluate, add_export, add_run, add_search, add_train, run_study, study_options
 from clexlab.commands.usage import Failed, Parser, Usage
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -54,6 +56,7 @@ def parser() -> Parser:
     add_evaluate(commands)
     add_export(commands)
     add_train(commands)
+    add_search(commands)
 
     one = commands.add_parser("bench", help="measure speed and write it to data/results")
     one.set_defaults(command=bench)

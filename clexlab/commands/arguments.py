@@ -1,4 +1,4 @@
-"""Arguments of `clexlab run`, `evaluate`, `train` and `export`. Nothing heavy is imported before one of them runs."""
+"""Arguments of `clexlab run`, `evaluate`, `train`, `search` and `export`. Nothing heavy is imported before one of them runs."""
 
 import argparse
 import math
@@ -8,6 +8,8 @@ from typing import Any
 from clexlab import corpora
 from clexlab.profiles import PROFILES
 
+# The word for the base model that comes with clexlab.
+SHIPPED = "base"
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
@@ -107,16 +109,36 @@ def add_train(commands: Any) -> None:
     one.set_defaults(command=run_train)
 
 
-def add_model(one: argparse.ArgumentParser) -> None:
+def add_search(commands: Any) -> None:
+    """The sub-command `search` with its arguments."""
+    one = commands.add_parser(
+        "search",
+        help="search LongRoPE's divisors for a model, and score them on documents the search never saw",
+        description="Evolve a divisor for every rotary pair and a number of start tokens on the loss of long texts (LongRoPE).",
+    )
+    add_model(one, SHIPPED)
+    add_text(one, corpora.STANDARD_LIBRARY)
+    one.add_argument("--factor", type=factor, metavar="T", help="length / window to search for, above 1 (default: the profile's, 8)")
+    one.add_argument("--profile", choices=PROFILES, help="how much to search (default: CLEXLAB_PROFILE, or cpu)")
+    one.add_argument("--seed", type=seed, default=0, help="of everything drawn; the texts are always the same (default: 0)")
+    one.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where to measure (default: cpu)")
+    one.add_argument("--out", type=Path, metavar="FOLDER", help="where the record goes (default: data/results)")
+    one.add_argument("--resume", action="store_true", help="go on with an interrupted search of this --out")
+    one.set_defaults(command=run_search)
+
+
+def add_model(one: argparse.ArgumentParser, default: str | None = None) -> None:
     """`--model` and `--window`: what is extended."""
-    one.add_argument("--model", required=True, metavar="PATH", help="a model's folder or its name on the hub")
+    places = "a model's folder or its name on the hub" + ("" if default is None else f" (default: {default}, the shipped model)")
+    one.add_argument("--model", required=default is None, default=default, metavar="PATH", help=places)
     one.add_argument("--window", type=whole, metavar="N", help="tokens the model was trained at (default: its max_position_embeddings)")
 
 
-def add_text(one: argparse.ArgumentParser) -> None:
+def add_text(one: argparse.ArgumentParser, default: str | None = None) -> None:
     """`--text` with the options of its sources; `corpus_of` reads what they name."""
     places = f"{corpora.STANDARD_LIBRARY}, a folder (searched with its sub-folders), a .jsonl file or {corpora.HUB}NAME"
-    one.add_argument("--text", required=True, metavar="WHERE", help=places)
+    places += "" if default is None else f" (default: {default}, held out)"
+    one.add_argument("--text", required=default is None, default=default, metavar="WHERE", help=places)
     endings = f"endings of a folder's text files (default: {' '.join(corpora.TEXT)})"
     one.add_argument("--suffix", dest="suffixes", nargs="+", metavar=".EXT", help=endings)
     one.add_argument("--field", metavar="NAME", help="field of a .jsonl file or a hub data set that holds the text (default: text)")
@@ -209,6 +231,13 @@ def run_train(options: argparse.Namespace) -> int:
     from clexlab.commands import train
 
     return train.run(options)
+
+
+def run_search(options: argparse.Namespace) -> int:
+    """`clexlab search`, which loads torch only now."""
+    from clexlab.commands import search
+
+    return search.run(options)
 
 
 def run_export(options: argparse.Namespace) -> int:

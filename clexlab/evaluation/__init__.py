@@ -7,7 +7,19 @@ and `copies` make its texts. `seeds_table` puts records of several seeds beside 
 
 from clexlab.evaluation.contexts import CONTEXTS, EVERYTHING, Context, Everything, Sliding, Truncated
 from clexlab.evaluation.lengths import FACTORS, LengthLoss, LossByLength, Progress, check_lengths, loss_by_length, path_of, scale_at
-from clexlab.evaluation.methods import UNTOUCHED, Measurement, baselines, check_paths, compare, label, measure, named_paths, record, table
+from clexlab.evaluation.methods import (
+    MEASURES,
+    UNTOUCHED,
+    Measurement,
+    baselines,
+    check_paths,
+    compare,
+    label,
+    measure,
+    named_paths,
+    record,
+    table,
+)
 from clexlab.evaluation.recall import DEPTHS, Recall, RecallRow, recall, wilson
 from clexlab.evaluation.recall import table as recall_table
 from clexlab.evaluation.seeds import Spread, by_method, loss_of, seeds_table
@@ -19,6 +31,7 @@ __all__ = [
     "DEPTHS",
     "EVERYTHING",
     "FACTORS",
+    "MEASURES",
     "UNTOUCHED",
     "Context",
     "Everything",

@@ -45,12 +45,14 @@ def search(
     a `Bar` by default.
     Differs from the released search: it begins with three methods and not with one vector, searches n̂ too, and see `operators`.
     Raises ValueError: no `first`, more than the population, two of them in one place or outside the space; a space too small for
-    the plan; a fitness of the wrong length or not finite; a folder with another search (plan, space, first, seed).
+    the plan; a fitness of the wrong length or not finite; a folder with another search (plan, space, first, seed, and what the
+    fitness says of itself as `about`).
     """
     first = tuple(space.nearest(genome) for genome in first)
     _check(space, plan, first)
     report = Bar() if report is None else report
-    begun = keeping.Begun(space=space, plan=plan, first=first, random=keeping.random_state(generator))
+    about = getattr(fitness, "about", None)
+    begun = keeping.Begun(space=space, plan=plan, first=first, fitness=about, random=keeping.random_state(generator))
     done = [] if folder is None else keeping.read(folder, begun, generator)
     known = {genome: value for one in done for genome, value in zip(one.genomes, one.fitness, strict=True)}
     report.begin(plan, len(known))

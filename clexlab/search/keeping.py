@@ -18,16 +18,21 @@ FILE = "search.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Begun:
-    """What a search was begun with: only the same may be gone on with. `random` is the generator's state before the first draw."""
+    """What a search was begun with: only the same may be gone on with. `random` is the generator's state before the first draw.
+
+    `fitness` is what the fitness says of itself, None if nothing.
+    """
 
     space: Space
     plan: Plan
     first: tuple[Genome, ...]
+    fitness: dict[str, Any] | None
     random: str
 
     def to_dict(self) -> dict[str, Any]:
         first = [genome.to_dict() for genome in self.first]
-        return {"space": self.space.to_dict(), "plan": self.plan.to_dict(), "first": first, "random": self.random}
+        given = {"space": self.space.to_dict(), "plan": self.plan.to_dict(), "first": first}
+        return {**given, "fitness": self.fitness, "random": self.random}
 
 
 def random_state(generator: torch.Generator) -> str:
