@@ -1,17 +1,20 @@
 """SearchExplorer: a search generation by generation: its population, what it gains, and how much of that holds on held-out text."""
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from clexlab import results
 from clexlab.figures import style
 from clexlab.figures.panels import joined
-from clexlab.search.genome import Genome
-from clexlab.search.history import History
 from clexlab.widgets.explorer import Explorer, choices, control, whole_slider
 from clexlab.widgets.live_chart import Axis, Curve, LiveChart, Panel, as_look, look
-from clexlab.widgets.search_views import REFERENCES, View, finding, views_of
+
+# Explorers that need no model shall not load transformers, which a search does.
+if TYPE_CHECKING:
+    from clexlab.search import Genome, History
+    from clexlab.widgets.search_views import View
 
 ITSELF, RATIO = "itself", "ratio"
 POPULATION, CHOSEN, ORDER, FIRST_ORDER, THIS, LEVEL, SEARCH, HELD_OUT, ZERO, NOW, METHODS = range(11)
@@ -28,7 +31,7 @@ class SearchExplorer(Explorer):
     measured here.
 
     Attributes, readable and settable: `generation`, `rank` (0 the best), `reference` (a name), `shown` ("itself" or "ratio", λ
-    divided by the reference's), `run` (the place of a record). `view` is the `search_views.View` drawn now, None without a record.
+    divided by the reference's), `run` (the place of a record). `view` is the `search_views.View` drawn now.
     """
 
     generation, rank, reference = control("generation"), control("rank"), control("reference")
@@ -37,9 +40,12 @@ class SearchExplorer(Explorer):
     def __init__(
         self,
         source: "str | History | results.Record | Sequence[results.Record]" = "search",
-        held_out: Mapping[Genome, float] | None = None,
-        references: Sequence[str] = REFERENCES,
+        held_out: "Mapping[Genome, float] | None" = None,
+        references: Sequence[str] = ("PI", "NTK", "YaRN"),
     ) -> None:
+        from clexlab.widgets.search_views import finding, views_of
+
+        self._finding = finding
         found = results.read_all(source) if isinstance(source, str) else source
         self._source = f"data/results/{source}" if isinstance(source, str) else "what was given"
         self.views = views_of(found, held_out or {}, references)
@@ -62,7 +68,8 @@ class SearchExplorer(Explorer):
         self._draw()
 
     @property
-    def view(self) -> View | None:
+    def view(self) -> "View | None":
+        """The search drawn now; None where there is none."""
         return self.views[self.run] if self.views else None
 
     def _ranks(self, place: int) -> int:
@@ -85,16 +92,16 @@ class SearchExplorer(Explorer):
         self.chart.relabel(0, Panel("Divisor of every pair", Axis("pair j"), y))
         self.chart.relabel(2, _gain_panel(self.reference))
         self.chart.rename({LEVEL: self.reference})
-        self.say(finding(self.view, self.generation, self.rank, self.reference))
+        self.say(self._finding(self.view, self.generation, self.rank, self.reference))
 
-    def _factors(self, population: list[tuple[Genome, float]], base: "np.ndarray | float") -> dict[int, tuple[np.ndarray, np.ndarray]]:
+    def _factors(self, population: "list[tuple[Genome, float]]", base: np.ndarray | float) -> dict[int, tuple[np.ndarray, np.ndarray]]:
         rows = np.array([genome.factors for genome, _ in population]) / base
         pairs = np.arange(rows.shape[1])
         named = {name: np.array(self.view.reference(name).factors) / base for name in self.view.references}
         curves = {METHODS + place: (pairs, factors) for place, factors in enumerate(named.values())}
         return curves | {POPULATION: joined(pairs, rows), CHOSEN: (pairs, rows[self.rank])}
 
-    def _order(self, population: list[tuple[Genome, float]]) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+    def _order(self, population: "list[tuple[Genome, float]]") -> dict[int, tuple[np.ndarray, np.ndarray]]:
         losses, first = (np.array([loss for _, loss in one]) for one in (population, self.view.population(0)))
         level = self.view.history.fitness[self.view.reference(self.reference)]
         longest = max(len(losses), len(first))
