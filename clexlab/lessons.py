@@ -84,6 +84,13 @@ LESSONS = (
         minutes=55,
     ),
     Lesson(
+        number=9,
+        title="search the factors",
+        question="Which divisors does the model itself ask for, and how much of what a search gains is there on other text?",
+        outcome="you run LongRoPE's search, and tell what it found from what it fitted",
+        minutes=50,
+    ),
+    Lesson(
         number=17,
         title="your own model",
         question="How do I extend, measure, save and export a model of mine?",
@@ -93,7 +100,6 @@ LESSONS = (
 )
 
 PLANNED = (
-    (9, "search the factors"),
     (10, "without training"),
     (11, "biases and the atlas"),
     (12, "sparse attention"),

@@ -11,7 +11,19 @@ from types import ModuleType
 
 import torch
 
-LESSONS = ("lesson00", "lesson01", "lesson02", "lesson03", "lesson04", "lesson05", "lesson06", "lesson07", "lesson08", "lesson17")
+LESSONS = (
+    "lesson00",
+    "lesson01",
+    "lesson02",
+    "lesson03",
+    "lesson04",
+    "lesson05",
+    "lesson06",
+    "lesson07",
+    "lesson08",
+    "lesson09",
+    "lesson17",
+)
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -16,6 +16,7 @@ _HOMES = {
     "training": ("training_loss", "learned_frequencies"),
     "recall": ("recall_by_depth", "fields_by_seed"),
     "studies": ("study",),
+    "search": ("factors_by_pair", "search_progress", "fitted_and_held_out", "held_out_by_length", "start_tokens"),
     "decoding": ("disagreement", "divergence_by_window"),
     "coverage": ("position_rows", "distances_met", "pairs_by_distance"),
     "looks": (),

@@ -15,6 +15,7 @@ from clexlab.widgets.model_explorer import ModelExplorer
 from clexlab.widgets.rotation import RotationExplorer
 from clexlab.widgets.safely import ErrorNotice, safely
 from clexlab.widgets.scaling_calculator import ScalingCalculator
+from clexlab.widgets.search_explorer import SearchExplorer
 from clexlab.widgets.training_monitor import Run, TrainingMonitor
 
 WIDGETS = (
@@ -27,6 +28,7 @@ WIDGETS = (
     ModelExplorer,
     LengthExplorer,
     CoverageExplorer,
+    SearchExplorer,
 )
 
 __all__ = [
@@ -43,6 +45,7 @@ __all__ = [
     "RotationExplorer",
     "Run",
     "ScalingCalculator",
+    "SearchExplorer",
     "TrainingMonitor",
     "safely",
 ]
