@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from clexlab import cli, doctor, notebooks, scaling
+from clexlab import cli, doctor, notebooks, positions, scaling
 from clexlab.lessons import LESSONS, PLANNED
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -92,8 +92,14 @@ def test_the_method_table_is_the_tuple_of_scalings():
     expected = []
     for method in scaling.SCALINGS:
         file = method.__module__.replace(".", "/") + ".py"
-        expected.append((method.title, file, "yes" if method is scaling.CLEX else "no"))
+        expected.append((method.title, file, {scaling.CLEX: "yes", scaling.LongRoPE: "searched"}.get(method, "no")))
     assert shown == expected
+
+
+def test_the_table_of_recipes_names_every_sampler_and_its_paper():
+    shown = rows("Recipes of training")
+    for kind in {*positions.SAMPLERS, *positions.SEGMENTS, positions.Sentences} - {positions.Contiguous}:
+        assert any(kind.__name__ in row[1] and kind.paper in row[2] for row in shown), kind.__name__
 
 
 def test_every_paper_in_the_method_table_is_the_one_the_method_names():
