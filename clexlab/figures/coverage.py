@@ -51,8 +51,9 @@ def position_rows(draws: Mapping[str, Sequence[Draw]], window: int, slots: int) 
         raise ValueError("no rows given; pass {name: [sampler.draw(length, generator), …]}, at least one for every name")
     figure = style.figure(f"Rows of {len(next(iter(draws.values()))[0].positions)} tokens in a text of {slots:,}")
     top, ticks = 0.0, {}
+    hues = [colour for colour in style.COLOURS if colour != style.NEUTRAL]
     for index, (name, rows) in enumerate(draws.items()):
-        for learned, colour in ((True, style.COLOURS[index % len(style.COLOURS)]), (False, style.NEUTRAL)):
+        for learned, colour in ((True, hues[index % len(hues)]), (False, style.NEUTRAL)):
             x, y = strips(rows, slots, learned)
             if len(x):
                 line = dict(color=colour, width=9)

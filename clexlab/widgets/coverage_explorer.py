@@ -191,12 +191,12 @@ def _chart() -> LiveChart:
         Curve(0, "window", **window),
         Curve(0, "t · window", dash="dot", width=1, told=False),
         Curve(1, "full length", **look(2)),
-        Curve(1, "counted", **dotted),
-        Curve(1, "formula", colour=mark, passing=True),
+        Curve(1, "C counted", **dotted),
+        Curve(1, "C by formula", colour=mark, passing=True),
         Curve(1, "window", **window, legend=False),
         Curve(2, "full length", **look(2), legend=False),
-        Curve(2, "counted", **dotted, legend=False),
-        Curve(2, "formula", colour=mark, passing=True, legend=False),
+        Curve(2, "pairs counted", **dotted),
+        Curve(2, "pairs by formula", colour=mark, passing=True),
         Curve(2, "window", **window, legend=False),
     )
     return LiveChart(panels, curves)

@@ -28,7 +28,7 @@ def options(notebook):
 def test_rows_and_curves_are_drawn_and_the_sentence_stands_below(notebook):
     assert notebook.troubles() == []
     drawn = notebook.drawn()
-    assert drawn["formula"] == drawn["full length"] == 63 and drawn["tokens of a row"] > 60
+    assert drawn["C by formula"] == drawn["full length"] == 63 and drawn["tokens of a row"] > 60
     assert "of neighbours keep distance 1" in finding(notebook, "skip-wise (PoSE)", "(by formula)")
     assert options(notebook) == {"chunks", "cut"}
 
@@ -43,7 +43,7 @@ def test_a_slow_formula_comes_when_the_hand_rests(notebook):
     notebook.page.get_by_label("recipe", exact=True).select_option("random (RandomPos)")
     finding(notebook, "random (RandomPos)", "(by formula)")
     notebook.settle()
-    assert notebook.drawn()["formula"] == 63 and options(notebook) == set()
+    assert notebook.drawn()["C by formula"] == 63 and options(notebook) == set()
 
 
 def test_the_factor_moves_by_keyboard_and_everything_with_it(notebook):
@@ -53,7 +53,7 @@ def test_the_factor_moves_by_keyboard_and_everything_with_it(notebook):
     notebook.press(factor, "ArrowRight")
     finding(notebook, "from 16 to 79")
     notebook.settle()
-    assert notebook.drawn()["formula"] == 79 and notebook.troubles() == []
+    assert notebook.drawn()["C by formula"] == 79 and notebook.troubles() == []
 
 
 def test_options_that_exclude_each_other_are_explained_in_the_widget(notebook):
