@@ -56,7 +56,8 @@ def test_a_search_is_scored_on_documents_it_never_saw_and_recorded(shelf, tmp_pa
     assert [place.name for place in tmp_path.iterdir()] == ["search"]
     assert str(shelf) not in repr(record) and str(pocket.FOLDER) not in repr(record)
     # The record's path is the one that was measured.
-    path = scaling.LongRoPE(head_dim=history.space.pairs * 2, base=1e4, window=128, max_factor=2.0, **metrics["best"])
+    best, head_dim = history.best, 2 * history.space.pairs
+    path = scaling.LongRoPE(head_dim=head_dim, base=1e4, window=128, factors=best.factors, max_factor=2.0, start=best.start)
     assert path.attention_scale(2.0) == methods["searched"]["temperature"]
     assert status(*usual(shelf, tmp_path)) == 2
     assert "exists; records are never overwritten" in capfd.readouterr().err

@@ -19,7 +19,8 @@ class TextLoss:
     `measure` is "whole", the mean over all of its targets, as in the paper, or "last", over the last quarter of a window. The model
     is read as `scaling.LongRoPE` with the genome's divisors and start tokens pinned at t = `at`, which is `factor` unless given: its
     temperature is A(at), the same for every genome. The paper has none; the released code's search has this one.
-    A genome is a forward of its own, of `batch` texts at once: on a core a forward of two long texts takes as long as two.
+    A genome is a forward of its own, of `batch` texts at once: on a core four long texts together take as long as one after the
+    other, so nothing is gained by reading several genomes in one forward.
     Raises ValueError for what `loss_by_length` and `scaling.LongRoPE` refuse, an unknown measure, and a model that is extended already.
     """
 

@@ -10,7 +10,7 @@ from clexlab.search.genome import Genome, Space
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is searched. The defaults are the paper's.
+    """How much is searched. The defaults are the paper's; beyond 512k tokens it halves population, mutations and crossovers.
 
     `generations` populations are measured. The first has `population` individuals; every later one the best `parents` of all so
     far, `mutations` and `crossovers` of them. `chance` is the probability with which a mutation redraws each divisor, and n̂.
