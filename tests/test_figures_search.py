@@ -23,6 +23,8 @@ def test_the_divisor_of_every_pair_is_drawn_with_the_two_limits_as_guides():
     np.testing.assert_array_equal(traces(figure, "LongRoPE, searched")[0].y, FOUND.factors)
     np.testing.assert_array_equal(traces(figure, "PI")[0].y, PI.factors)
     assert [shape.y0 for shape in figure.layout.shapes] == [1.0, 4.0]
+    # A label on a logarithmic axis stands at the logarithm of its line.
+    np.testing.assert_allclose([label.y for label in figure.layout.annotations], np.log10([1.0, 4.0]))
     assert figure.layout.xaxis.title.text == "pair j" and figure.layout.yaxis.title.text == "divisor λ"
 
 

@@ -25,7 +25,7 @@ def factors_by_pair(genomes: Mapping[str, Genome], factor: float) -> go.Figure:
         raise ValueError(f"the genomes have {counts or 'no'} pairs; give at least one, all of one model")
     figure = style.figure(f"Divisor of every pair, for {factor:g} windows", height=400)
     for level, words in ((1.0, "untouched"), (factor, "fully interpolated")):
-        figure.add_hline(y=level, line=panels.guide(), annotation=dict(text=words, font=dict(size=11), x=0, xanchor="left"))
+        panels.level(figure, level, words)
     for (name, genome), look in zip(genomes.items(), looks_of(genomes).values(), strict=True):
         # A divisor belongs to its pair and to none between two.
         shape = dict(mode="lines", line=look | dict(shape="hvh"))
