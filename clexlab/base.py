@@ -12,6 +12,7 @@ clearly worse beyond: that is the exhibit.
 """
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 
@@ -74,19 +75,25 @@ def data(
     Parts: "text", "passkey" and "copy" (things to recall in text), "keys" (pass keys, hardly any text), "echo" and "echo_few" (a span
     said again and again, of any token or of few), "interleaved" (chunks of four documents in turn), "lookup" (a table and questions).
     """
-    text, size = rows.Text(documents, length), len(tokenizer)
+    text, size = cache(lambda: rows.Text(documents, length)), len(tokenizer)
     # Built only where asked for: not every part has rows of every length.
     makers = {
-        "text": lambda: text,
+        "text": text,
         "interleaved": lambda: interleaved.Interleaved(documents, length),
-        "passkey": lambda: tasks.Passkey(text, tokenizer),
-        "keys": lambda: tasks.Passkey.dense(text, tokenizer),
-        "copy": lambda: tasks.Copy(text, size),
+        "passkey": lambda: tasks.Passkey(text(), tokenizer),
+        "keys": lambda: tasks.Passkey.dense(text(), tokenizer),
+        "copy": lambda: tasks.Copy(text(), size),
         "echo": lambda: tasks.Echo("echo", length, size, size - 1),
         "echo_few": lambda: tasks.Echo("echo_few", length, size, tasks.FEW),
-        "lookup": lambda: lookup.Lookup(text, tokenizer),
+        "lookup": lambda: lookup.Lookup(text(), tokenizer),
     }
     return rows.mix({make(): shares[name] for name, make in makers.items() if name in shares}, count, generator)
+
+
+def never_drawn(documents: list[Int[Tensor, "_"]], length: int, shares: Mapping[str, float]) -> int:
+    """How many documents are too short for every part of such rows: nothing of them is ever read."""
+    needed = length // interleaved.TOGETHER if "interleaved" in shares else length
+    return sum(len(document) < needed for document in documents)
 
 
 def load(folder: Path = FOLDER) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:

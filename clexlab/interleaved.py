@@ -17,6 +17,9 @@ from torch import Tensor
 from clexlab import frequencies
 from clexlab.rows import check_length
 
+# Of how many documents a row is made, and of how many chunks of each, unless said otherwise.
+TOGETHER, CHUNKS = 4, 4
+
 
 class Interleaved:
     """Rows of `chunks` chunks of each of `together` different documents, all chunks of length/(together·chunks) tokens.
@@ -29,7 +32,7 @@ class Interleaved:
 
     name = "interleaved"
 
-    def __init__(self, documents: Sequence[Int[Tensor, "_"]], length: int, together: int = 4, chunks: int = 4) -> None:
+    def __init__(self, documents: Sequence[Int[Tensor, "_"]], length: int, together: int = TOGETHER, chunks: int = CHUNKS) -> None:
         check_length(length)
         for what, value in (("together", together), ("chunks", chunks)):
             if not frequencies.is_whole(value) or value < 1:

@@ -6,6 +6,7 @@
 Half of what was learned stays, and half of what it cost in short texts; that their middle is a good model is a finding, not a theorem.
 """
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ from clexlab.objectives import NextToken, Objective
 from clexlab.rows import Rows
 from clexlab.training import Plan, Trained
 
+# In the folder of a recipe: what is known of the model it began with.
+BEGUN = "begun.sha256"
+
 
 def merge(parts: Sequence[nn.Module | Mapping[str, Tensor]], weights: Sequence[float]) -> dict[str, Tensor]:
     """The weighted mean of models, or of their state dicts, as a state dict for `load_state_dict`; `parts` are left as they are.
@@ -29,10 +33,7 @@ def merge(parts: Sequence[nn.Module | Mapping[str, Tensor]], weights: Sequence[f
     and are allowed, as in task arithmetic. Raises ValueError for weights that do not add up to 1, and for parts with other names, shapes or
     precisions.
     """
-    if len(parts) != len(weights) or not parts:
-        raise ValueError(f"{len(parts)} models and {len(weights)} weights; give one weight for each of one model or more")
-    if not all(map(frequencies.is_finite, weights)) or not math.isclose(sum(weights), 1.0, abs_tol=1e-9):
-        raise ValueError(f"weights are {list(weights)}; give finite numbers that add up to 1")
+    _check_weights(len(parts), weights)
     states = [part.state_dict() if isinstance(part, nn.Module) else part for part in parts]
     for state in states[1:]:
         _check_alike(states[0], state)
@@ -75,7 +76,9 @@ def long_recipe(
     Raises what `training.train` and `merge` raise.
     Source: the paper; SlimPajama and instruction data there. Differs: here the path of an extended model is merged with the rest.
     """
+    _check_weights(2, weights)
     before = {name: weight.detach().cpu().clone() for name, weight in model.state_dict().items()}
+    _check_begun(folder / BEGUN, before, resume)
     done = []
     for name, stage in (("simulation", simulation), ("replay", replay)):
         place = folder / name
@@ -87,6 +90,25 @@ def long_recipe(
         done.append(trained)
     model.load_state_dict(merge([before, model], weights))
     return Merged(model=model, simulated=done[0], replayed=done[1])
+
+
+def _check_weights(parts: int, weights: Sequence[float]) -> None:
+    if parts != len(weights) or not parts:
+        raise ValueError(f"{parts} models and {len(weights)} weights; give one weight for each of one model or more")
+    if not all(map(frequencies.is_finite, weights)) or not math.isclose(sum(weights), 1.0, abs_tol=1e-9):
+        raise ValueError(f"weights are {list(weights)}; give finite numbers that add up to 1")
+
+
+def _check_begun(file: Path, before: Mapping[str, Tensor], resume: bool) -> None:
+    """Remember what the model was before the first stage; a resumed recipe has to begin with that one, or it would merge two others."""
+    told = hashlib.sha256()
+    for name, weight in sorted(before.items()):
+        told.update(name.encode() + weight.contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    if resume and file.is_file() and file.read_text(encoding="utf-8") != told.hexdigest():
+        raise ValueError(f"{file.parent} was begun with a model of other weights; give the one from before the first stage")
+    if not resume:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(told.hexdigest(), encoding="utf-8")
 
 
 def _mean(name: str, values: Sequence[Tensor], weights: Sequence[float]) -> Tensor:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_recall import Finder
+from test_recall import VOCABULARY, Finder
 
 from clexlab import base, bpe, evaluation, lookup, recipes, rows
 from clexlab.evaluation.trials import occurrences
@@ -174,6 +174,27 @@ def test_recall_scores_trials_of_tables():
     assert found.task == "lookup" and [row.length for row in found.rows] == [200, 200, 400, 400]
     # What follows the last six tokens elsewhere is no answer here: lines and questions put different words before a cell.
     assert found.exact(4) == 0.0
+
+
+class Reader(Finder):
+    """Reads the text as text, looks the asked cell up in its lines, and predicts it, digit by digit."""
+
+    def forward(self, input_ids, use_cache):
+        coder = byte_tokenizer.build()
+        logits = torch.zeros(*input_ids.shape, VOCABULARY)
+        for row, text in enumerate(input_ids):
+            said = coder.decode(text)
+            column, name = re.findall(r"# The ([\w ]+) of ([\w ]+) is ", said)[-1]
+            cell = coder.encode(read(said)[name, column], add_special_tokens=False)
+            for place, token in enumerate(cell, len(text) - len(cell) - 1):
+                logits[row, place, token] = 20.0
+        return type("Output", (), {"logits": logits})()
+
+
+def test_one_who_looks_the_cell_up_answers_every_trial():
+    # Its last line may be cut short by the question, never the one that is asked for.
+    found = evaluation.recall(Reader(), trials(2, longest=400), 100, (2, 4), (0.0, 1.0))
+    assert found.exact(2) == found.exact(4) == 1.0
 
 
 # ------------------------------------------------------------------------------------------------ refused

@@ -149,6 +149,8 @@ def test_a_recipe_that_was_interrupted_goes_on_to_the_same_model(whole, tmp_path
     with pytest.raises(Killed):
         long_recipe(pinned(), *stages(), folder=folder, callbacks=(Kill(stage),))
     assert (training.last_checkpoint(folder / "replay") is None) == (stage == "simulation")
+    with pytest.raises(ValueError, match="model of other weights"):
+        long_recipe(clexlab.extend(build(2), hf.scaling_for(build(2), scaling.ABF), factor=2.0), *stages(), folder=folder, resume=True)
     done = long_recipe(pinned(), *stages(), folder=folder, resume=True)
     assert same(weights(done.model), weights(whole.model))
 
@@ -176,6 +178,7 @@ def test_bad_input_is_refused(unchecked, tmp_path):
         (lambda: merge([one, drawn(0, torch.bfloat16)], [0.5, 0.5]), "in float32 and .* in bfloat16"),
         (lambda: merge([build(1), build(2)], [0.5, 0.5]), "merge models of one architecture"),
         (lambda: long_recipe(pinned(), *stages(), folder=tmp_path, resume=True), "no whole checkpoint"),
+        (lambda: long_recipe(pinned(), *stages(), folder=tmp_path, weights=(0.5, 0.4)), "add up to 1"),
     ]:
         with pytest.raises(ValueError, match=words):
             wrong()

@@ -9,10 +9,22 @@ from hypothesis import strategies as st
 
 import clexlab
 from clexlab import hf, scaling
-from clexlab.positions import Diluted, Draw, FixedFactor, LogUniformFactors, PerRow, Scattered, SkipWise, WholeFactors
+from clexlab.positions import (
+    ChunkSegments,
+    Diluted,
+    Draw,
+    FixedFactor,
+    LogUniformFactors,
+    PerRow,
+    RandomPos,
+    Scattered,
+    SkipWise,
+    WholeFactors,
+)
 from clexlab.positions.diluted import bias, counted, runs
 
 SKIPPING = SkipWise(window=WINDOW, factors=FixedFactor(4.0))
+ANY = dict(window=70, factors=LogUniformFactors(16))
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -29,14 +41,17 @@ class Given:
         return self.drawn
 
 
-@given(length=st.integers(1, 70), chunks=st.integers(1, 5), seed=st.integers(0, 10_000))
-def test_the_counts_of_a_draw_add_up_to_the_long_text(length, chunks, seed):
-    sampler = SkipWise(window=70, factors=LogUniformFactors(16), chunks=chunks)
+@given(
+    length=st.integers(1, 17).map(lambda quarter: 4 * quarter),
+    sampler=st.sampled_from((*(SkipWise(**ANY, chunks=chunks) for chunks in range(1, 6)), RandomPos(**ANY), ChunkSegments(**ANY))),
+    seed=st.integers(0, 10_000),
+)
+def test_the_counts_of_a_draw_add_up_to_the_long_text_from_its_first_position_on(length, sampler, seed):
     plain, draw = sampler.draw(length, seeded(seed)), Diluted(sampler).draw(length, seeded(seed))
     assert torch.equal(draw.positions, plain.positions) and draw.factor == plain.factor
     assert bool((draw.counts >= 1).all())
     # Float32 quotients of up to 1120 tokens.
-    assert float(draw.counts.sum()) == pytest.approx(float(draw.positions[-1]) + 1, rel=1e-4)
+    assert float(draw.counts.sum()) == pytest.approx(float(draw.positions[-1] - draw.positions[0]) + 1, rel=1e-4)
 
 
 def counted_one_by_one(positions: list[float]) -> list[float]:

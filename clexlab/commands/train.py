@@ -122,7 +122,7 @@ def prepare(options: argparse.Namespace, recipe: recipes.Training, train: corpor
         "corpus": {**given_of(recipe.text), "source": text_name(recipe.text.source), "part": "train"},
         "fingerprint": train.fingerprint,
         "documents": len(documents),
-        "never_drawn": rows.Text(documents, recipe.rows.length).never_drawn,
+        "never_drawn": base.never_drawn(documents, recipe.rows.length, recipe.rows.shares),
         "boundaries": BOUNDARIES + (JOINED if "interleaved" in recipe.rows.shares else ""),
         "row_length": recipe.rows.length,
         "shares": recipe.rows.shares,

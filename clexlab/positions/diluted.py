@@ -21,8 +21,9 @@ from clexlab.positions.base import Draw, Sampler, check_sampler, draws_for
 class Diluted:
     """The draws of `sampler`, with the count of every token: Diluted(SkipWise(window=256, factors=…)). Ours, of no paper.
 
-    Counts of whole positions add up to last position + 1: every place of the long text is counted once. A text without jumps is left
-    alone. The mask holds length² numbers a draw, and attention with a mask is slower than without.
+    Counts of whole positions add up to last - first + 1: every place between them is counted once, what lies before the first position
+    never (SkipWise, Scattered, E2LLM and Sentences begin at 0; RandomPos and segments do not). A text without jumps is left alone.
+    The mask holds length² numbers a draw, and attention with a mask is slower than without.
     What it cannot know: the left-out text is taken to be like the run before it, so a key worth finding is as much more of a target
     as useless ones are more in the way. Training goes through the model's attention mask: see `bias`.
     """

@@ -68,6 +68,8 @@ def _known(sampler: Sampler, name: str, length: int, factor: float) -> Float[Ten
     formula, factors = getattr(sampler, name, None), getattr(sampler, "factors", None)
     if formula is None or not isinstance(factors, FixedFactor):
         return None
+    if factor != factors.factor:
+        raise ValueError(f"factor is {factor:g} and the sampler draws at {factors.factor:g}; ask for that one")
     sampler.draw(length, torch.Generator())
     try:
         return formula(length, factor)

@@ -23,6 +23,7 @@ class LongRoPE(Scaling):
 
     `start` is n̂: positions below it keep the angles p θ_j(1), all others have p θ_j(t). Scores between tokens on one side of n̂
     depend on their distance alone, scores across it do not, and with λ = 4, n̂ = 64 the effective position falls from 63 to 16.
+    In training, rows whose drawn positions do not begin at 0 (RandomPos, segments) hardly show them.
     The temperature is that of all positions. No stock rope type has start tokens (the released code left them unused), so such a
     path cannot be written as one. Cache semantics: start tokens stay where they are, all three serve.
     """

@@ -5,6 +5,7 @@ A path comes from a maker, called with the model's geometry and the seed: `Close
 the same positions: a field frozen at zero gives the same numbers bit for bit (tests/test_study.py).
 """
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from torch import nn
 from clexlab import bpe, hf, in_sentences, ode, scaling
 from clexlab.evaluation.contexts import EVERYTHING, Context
 from clexlab.frequencies import Geometry
+from clexlab.interleaved import CHUNKS, TOGETHER
 from clexlab.objectives import Distilled, NextToken, Objective
 from clexlab.positions import PerRow, Sampler
 from clexlab.positions.factors import Factors
@@ -158,8 +160,10 @@ class BySentence:
         return in_sentences.InSentences(window=window, factors=self.factors, ends=in_sentences.sentence_ends(bpe.load()))
 
     def told(self, window: int) -> str:
-        """What is done, for a record; which tokens end a sentence is the shipped tokenizer's."""
-        return f"InSentences(window={window}, factors={self.factors!r})"
+        """What is done, for a record; which tokens end a sentence is the shipped tokenizer's, known by a digest."""
+        ends = in_sentences.sentence_ends(bpe.load())
+        digest = hashlib.sha256(repr(sorted(ends)).encode()).hexdigest()[:8]
+        return f"InSentences(window={window}, factors={self.factors!r}, ends={len(ends)} tokens, {digest})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,7 +204,7 @@ class Tuning:
             "path_rate": self.path_rate,
             "span": self.span,
             "factor": self.factor,
-            **({} if self.shares is None else {"shares": dict(self.shares)}),
+            **({} if self.shares is None else {"shares": dict(self.shares), "interleaved": [TOGETHER, CHUNKS]}),
         }
 
 
