@@ -22,7 +22,7 @@ from clexlab.study.tuning import Tuning
 
 # What a record's config says of its row, and not of what was done.
 NAMES = ("row", "title", "about", "prediction", "control", "against")
-WEIGHTS, BEGUN, TRAINED = "model.safetensors", "begun.json", "trained.json"
+WEIGHTS, BEGUN, TRAINED, MEMORY = "model.safetensors", "begun.json", "trained.json", "memory.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,13 +116,16 @@ def measure(place: Place, row: Row, seed: int, experiment: str, run: str) -> res
 def with_memory(place: Place, record: results.Record, row: Row, seed: int) -> results.Record:
     """The record and what its training needs of memory, in bytes: a step of it, "step", and a step of a single row, "row".
 
-    A few steps are trained for that, of every row alike: records that were taken over may be older than this measurement.
+    A few steps are trained for that, once for all readings of a training: records that were taken over may be older than this measurement.
     """
     if row.tuning is None or "memory" in record.metrics:
         return record
-    rows = _plan(place, row.tuning, seed).rows
-    step = _memory(place, row.tuning, seed, rows)
-    found = {"step": step, "row": step if rows == 1 else _memory(place, row.tuning, seed, 1)}
+    file = place.folder(row.tuning, seed) / MEMORY
+    if not file.is_file():
+        rows = _plan(place, row.tuning, seed).rows
+        step = _memory(place, row.tuning, seed, rows)
+        _put(file, {"step": step, "row": step if rows == 1 else _memory(place, row.tuning, seed, 1)})
+    found = json.loads(file.read_text(encoding="utf-8"))
     return replace(record, metrics={**record.metrics, "memory": found}, protocol=f"{record.protocol}; memory over two steps more")
 
 
