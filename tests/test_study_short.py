@@ -64,6 +64,15 @@ def test_what_is_fixed_in_training_is_pinned_in_reading():
         assert (row.tuning.factor == 16.0) == (ordinary or "FixedFactor(factor=16.0)" in told)
 
 
+def test_a_row_with_a_learned_path_differs_from_its_control_in_the_path_alone():
+    learned = [row for row in study.SHORT if row.control]
+    assert [row.name.removesuffix("-clex") for row in learned] == ["pose", "random", "scattered", "chunks", "sentences", "e2"]
+    for row in learned:
+        control = study.by_name(row.control, study.SHORT).tuning
+        assert row.tuning.path_rate > 0
+        assert replace(row.tuning, name=control.name, path=control.path, path_rate=0.0) == control
+
+
 def test_no_row_stands_in_chunks_of_a_held_out_text(given):
     drawn = given.rows(1, 20, 16, short.INTERLEAVED)
     chunks = [chunk for row, part in zip(drawn.tokens, drawn.parts, strict=True) if part == "interleaved" for chunk in row.split(WINDOW)]
@@ -129,12 +138,13 @@ def test_published_recipes_are_read_at_16_and_the_others_at_the_factor_of_the_le
         assert records[row.name].metrics["scale"] == wanted, row.name
 
 
-@pytest.mark.parametrize("recipe", ["chunks", "sentences", "scattered"])
+@pytest.mark.parametrize("recipe", ["chunks", "sentences", "scattered", "e2"])
 def test_the_control_is_clex_with_a_field_of_zeros_bit_for_bit(given, tmp_path, recipe):
     def model_only(model):
         hf.rotary_of(model).scaling.requires_grad_(False)
 
-    learned, control = named(f"{recipe}-clex", f"{recipe}-control")
+    (learned,) = named(f"{recipe}-clex")
+    (control,) = named(learned.control)
     zero = replace(learned.tuning, name="zero", learns=model_only)
     for one in (zero, control.tuning):
         runs.train(place(given, tmp_path, ONE_STEP), one, 1)
@@ -144,7 +154,7 @@ def test_the_control_is_clex_with_a_field_of_zeros_bit_for_bit(given, tmp_path, 
 
 
 def test_clex_learns_where_an_objective_draws_its_factor(records):
-    for name in ("chunks-clex", "sentences-clex", "scattered-clex"):
+    for name in ("chunks-clex", "sentences-clex", "scattered-clex", "e2-clex"):
         assert any(records[name].metrics["residual"]["16"])
 
 

@@ -32,7 +32,7 @@ class Row:
     """A method of the study. `name` names its records, `title` its line in a table, `about` says in a sentence what it is.
 
     `tuning` is how it is trained (None: it is not), `reading` how it is measured. `prediction` is what was expected, and why,
-    before it ran. `control` names the row that differs in the learned part alone, `against` the one it changes in one thing.
+    before it ran. `control` names the row that differs in the learned part alone, `against` the row it is to be compared with.
     """
 
     name: str

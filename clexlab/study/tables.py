@@ -19,7 +19,7 @@ RECALL = {"passkey": "pass key", "copy": "copy"}
 def by_row(records: Sequence[Record]) -> dict[str, list[Record]]:
     """Records by the name of their row, seeds in order; rows in the order of the study, then of the ladder, then of SHORT.
 
-    Raises ValueError for records of something else, and of several profiles, whose budgets differ.
+    Raises ValueError for records of something else, of several profiles, whose budgets differ, and for two of one row and seed.
     """
     for record in records:
         if not {"row", "profile", "title"} <= set(record.config):
@@ -29,7 +29,14 @@ def by_row(records: Sequence[Record]) -> dict[str, list[Record]]:
         raise ValueError(f"the records are of profiles {', '.join(profiles)}, whose budgets differ; choose one of them")
     found: dict[str, list[Record]] = {}
     for record in sorted(records, key=lambda one: one.seed):
-        found.setdefault(record.config["row"], []).append(record)
+        several = found.setdefault(record.config["row"], [])
+        if several and several[-1].seed == record.seed:
+            name = record.config["row"]
+            raise ValueError(
+                f"{several[-1].run} of {several[-1].experiment} and {record.run} of {record.experiment} are both row {name!r} with seed"
+                f" {record.seed}: counted twice, a seed would weigh twice; choose one"
+            )
+        several.append(record)
     return dict(sorted(found.items(), key=lambda item: ORDER.get(item[0], math.inf)))
 
 
