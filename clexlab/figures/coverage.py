@@ -44,7 +44,7 @@ def strips(draws: Sequence[Draw], slots: int, learned: bool = True) -> tuple[np.
 def position_rows(draws: Mapping[str, Sequence[Draw]], window: int, slots: int) -> go.Figure:
     """Drawn rows of several recipes: a strip a row, `slots` positions wide, the window as a line; gaps are skipped positions.
 
-    Rows of one recipe stand together, the first on top. What is read and no target of the loss is grey. ValueError without a row.
+    Rows of one recipe stand together, the first on top. What is read and no target of the loss is grey and thin. ValueError without a row.
     """
     check_window(window)
     if not draws or not all(draws.values()):
@@ -53,10 +53,10 @@ def position_rows(draws: Mapping[str, Sequence[Draw]], window: int, slots: int) 
     top, ticks = 0.0, {}
     hues = [colour for colour in style.COLOURS if colour != style.NEUTRAL]
     for index, (name, rows) in enumerate(draws.items()):
-        for learned, colour in ((True, hues[index % len(hues)]), (False, style.NEUTRAL)):
+        for learned, colour, width in ((True, hues[index % len(hues)], 9), (False, style.NEUTRAL, 4)):
             x, y = strips(rows, slots, learned)
             if len(x):
-                line = dict(color=colour, width=9)
+                line = dict(color=colour, width=width)
                 figure.add_scatter(x=x, y=top + y, mode="lines", line=line, name=name, showlegend=False, hovertemplate="position %{x:.0f}")
         ticks[name] = top + (len(rows) - 1) / 2
         top += len(rows) + 1

@@ -156,14 +156,15 @@ class CoverageExplorer(Explorer):
     def _describe(self, met: np.ndarray, by_formula: bool) -> str:
         counts, window = self.counted, self.window
         source = "by formula" if by_formula else f"counted in {counts.draws} rows"
-        words = f"<b>{self._kind.title}</b>: {counts.neighbours:.1%} of neighbours keep distance 1."
+        rows = f"in {counts.draws} rows"
+        words = f"<b>{self._kind.title}</b>: {counts.neighbours:.1%} of neighbours keep distance 1 ({rows})."
         beyond = met[window:]
         if not len(beyond):
             return f"{words} At t = 1 there is no distance beyond the window."
         found = int((beyond > 0).sum())
         words += f" Of the {len(beyond):,} distances from {window} to {self.slots - 1:,} <b>{found:,}</b> are met, one of them in"
         words += f" {beyond.mean():.1%} of rows on average, {beyond.min():.1%} to {beyond.max():.1%} ({source})."
-        return words + f" Tokens seen from further than a window: <b>{counts.far_keys:.1f}</b> of {window} in a row."
+        return words + f" Tokens seen from further than a window: <b>{counts.far_keys:.1f}</b> of {window} in a row ({rows})."
 
 
 def _curve(x: np.ndarray, values: "torch.Tensor | np.ndarray | None") -> tuple[np.ndarray, np.ndarray]:
