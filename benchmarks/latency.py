@@ -14,6 +14,21 @@ from clexlab.widgets.page_widget import PageWidget
 from tests.browser.lab import LabNotebook, browser, jupyterlab, write_notebook
 
 PAGE_TARGET_MS, KERNEL_TARGET_MS = 35, 70
+# Its records may be missing, and it opens at its last generation, from where the first step would lead nowhere: a made-up search.
+SEARCH = """
+import math, torch
+from clexlab import search, widgets
+from clexlab.frequencies import Geometry
+
+first = search.starts_from(Geometry("made up", 64, 1e4, 256, ""), 4.0)
+fitness = lambda genomes: torch.tensor([math.dist(genome.factors, [4.0] * 16 + [5.0] * 16) for genome in genomes])
+space, plan = search.Space(32, 5.0), search.Plan(population=16, generations=24, parents=8, mutations=4, crossovers=4)
+history = search.search(fitness, space, plan, first, torch.Generator().manual_seed(0), report=search.Report())
+explorer = widgets.SearchExplorer(history)
+explorer.generation = 0
+explorer
+"""
+OPENED = {widgets.SearchExplorer: SEARCH}
 CONFIG = {"moves": 30, "page_target_ms": PAGE_TARGET_MS, "kernel_target_ms": KERNEL_TARGET_MS}
 
 
@@ -22,9 +37,8 @@ def run() -> dict:
     found = {}
     with tempfile.TemporaryDirectory() as folder, jupyterlab(Path(folder)) as server, browser() as page:
         for explorer in widgets.WIDGETS:
-            file = write_notebook(
-                Path(folder) / f"{explorer.__name__}.ipynb", f"from clexlab import widgets\nwidgets.{explorer.__name__}()"
-            )
+            code = OPENED.get(explorer, f"from clexlab import widgets\nwidgets.{explorer.__name__}()")
+            file = write_notebook(Path(folder) / f"{explorer.__name__}.ipynb", code)
             notebook = LabNotebook(page, server, file.name).open().run_all()
             found[explorer.__name__] = measure(notebook, PAGE_TARGET_MS if issubclass(explorer, PageWidget) else KERNEL_TARGET_MS)
             notebook.close()

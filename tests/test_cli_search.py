@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import clexlab
-from clexlab import cli, pocket, results, scaling, search
+from clexlab import cli, corpora, pocket, results, scaling, search
 from clexlab.commands import search as command
 from clexlab.search import History
 
@@ -33,7 +33,7 @@ def usual(shelf, out, *more):
     return ("--model", pocket.FOLDER, "--text", shelf, "--profile", "smoke", "--out", out, *more)
 
 
-RUN = "smoke-pocket-2x-seed0"
+RUN = "smoke-pocket-texts-2x-seed0"
 
 
 def test_a_search_is_scored_on_documents_it_never_saw_and_recorded(shelf, tmp_path, capfd):
@@ -52,6 +52,7 @@ def test_a_search_is_scored_on_documents_it_never_saw_and_recorded(shelf, tmp_pa
     assert methods["searched"]["held_out"]["whole"] == metrics["held_out_by_generation"][-1]
     assert not set(record.config["search_documents"]) & set(record.config["held_out_documents"])
     assert record.tokens == 6 * 256 and record.config["note"]
+    assert record.config["left_out"] is None and "left out" not in record.protocol
     # Nothing is left beside the record, and no path of this machine is in it.
     assert [place.name for place in tmp_path.iterdir()] == ["search"]
     assert str(shelf) not in repr(record) and str(pocket.FOLDER) not in repr(record)
@@ -61,6 +62,31 @@ def test_a_search_is_scored_on_documents_it_never_saw_and_recorded(shelf, tmp_pa
     assert path.attention_scale(2.0) == methods["searched"]["temperature"]
     assert status(*usual(shelf, tmp_path)) == 2
     assert "exists; records are never overwritten" in capfd.readouterr().err
+
+
+def test_another_text_or_window_needs_no_other_seed(shelf, tmp_path, capfd):
+    more = shelf.parent / "more"
+    shutil.copytree(shelf, more)
+    for text, window in ((shelf, ()), (more, ()), (more, ("--window", 64))):
+        assert status(*usual(text, tmp_path, *window)) == 0
+    wanted = {RUN.replace("texts", name) for name in ("texts", "more", "more-window64")}
+    assert {one.run for one in results.read_all("search", tmp_path)} == wanted
+
+
+def test_of_the_standard_library_no_tables_are_searched_on_or_scored_on(tmp_path, capfd, monkeypatch):
+    names = (f"{folder}{number}.py" for number in range(60) for folder in ("encodings/", ""))
+    documents = [corpora.Document(name=name, text=f"{name}: one and two make three.\n" * 20) for name in names]
+    held_out = [one.name for one in documents if corpora.is_held_out(one.name)]
+    assert sum(name.startswith("encodings/") for name in held_out) > 1 and sum(not name.startswith("encodings/") for name in held_out) > 2
+    monkeypatch.setattr(command, "corpus_of", lambda options: corpora.Corpus(source="made up", documents=tuple(documents)))
+    assert status("--model", pocket.FOLDER, "--profile", "smoke", "--out", tmp_path) == 0
+    (record,) = results.read_all("search", tmp_path)
+    used = record.config["search_documents"] + record.config["held_out_documents"]
+    assert len(used) == 3 and set(used) <= {name for name in held_out if not name.startswith("encodings/")}
+    assert record.run == "smoke-pocket-2x-seed0" and record.config["left_out"] == "encodings/"
+    assert "documents of encodings/ are left out" in record.protocol
+    left = [one for one in documents if one.name in held_out and not one.name.startswith("encodings/")]
+    assert record.config["text_fingerprint"] == corpora.Corpus(source="", documents=tuple(left)).fingerprint
 
 
 def test_an_interrupted_search_goes_on_to_the_same_record(shelf, tmp_path, capfd, monkeypatch):

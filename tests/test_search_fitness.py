@@ -62,6 +62,13 @@ def test_its_targets_are_those_of_loss_by_length():
         assert fitness.loss(linear) == getattr(row, measure)
 
 
+def test_the_loss_is_the_mean_of_those_of_every_text():
+    for measure in evaluation.MEASURES:
+        fitness = TextLoss(model(), texts(3), 4.0, measure=measure)
+        each = fitness.by_document(GENOME)
+        assert len(each) == 3 and math.isclose(sum(each) / 3, fitness.loss(GENOME), rel_tol=1e-9)
+
+
 def test_every_genome_has_its_own_loss_and_the_model_is_left_as_it_was():
     one, given = model(), texts(2)
     genomes = [Genome((4.0,) * PAIRS), GENOME, Genome(GENOME.factors, 8)]
@@ -76,7 +83,10 @@ def test_every_genome_has_its_own_loss_and_the_model_is_left_as_it_was():
 def test_what_a_loss_depends_on_is_told_and_nothing_else():
     one, given = model(), texts(2)
     about = TextLoss(one, given, 4.0).about
-    assert about == TextLoss(one, [text[: 4 * L + 1] for text in given], 4.0, batch=1).about
+    assert about == TextLoss(one, [text[: 4 * L + 1] for text in given], 4.0).about and about["device"] == "cpu"
+    # Another batch, or another device, sums in another order: the same to rounding, and not bit for bit.
+    alone = TextLoss(one, given, 4.0, batch=1)
+    assert alone.about == about | {"batch": 1} and math.isclose(alone.loss(GENOME), TextLoss(one, given, 4.0).loss(GENOME), rel_tol=1e-6)
     with torch.no_grad():
         one.lm_head.weight[0, 0] += 1
     others = [TextLoss(one, given, 4.0).about, TextLoss(model(), texts(2, seed=1), 4.0).about, TextLoss(model(), given, 2.0).about]
@@ -122,6 +132,14 @@ def test_no_document_is_searched_on_and_scored_on(unchecked):
     assert scoring.texts(some, Letters(), 4 * L, 2, 4)[1].names == held_out.names
     with pytest.raises(ValueError, match="6 documents have more than 64 tokens; 2 to search on and 5 others"):
         scoring.texts(some, Letters(), 4 * L, 2, 5)
+
+
+def test_tables_are_left_out_by_the_beginning_of_their_names():
+    names = ("encodings/cp037.py", "encodings.py", "json/encodings/x.py", "encodings/__init__.py", "ast.py")
+    corpus = corpora.Corpus(source="s", documents=tuple(corpora.Document(name=name, text=name) for name in names))
+    left = scoring.without_tables(corpus)
+    assert [one.name for one in left.documents] == ["encodings.py", "json/encodings/x.py", "ast.py"]
+    assert left.fingerprint != corpus.fingerprint and left.source == "s, without encodings/"
 
 
 def test_a_search_is_scored_beside_the_methods_it_began_with():
@@ -179,13 +197,36 @@ def test_search_tune_search_again(tmp_path):
 def test_a_second_search_begins_with_products_that_never_fall():
     path = scaling.LongRoPE(head_dim=16, base=1e4, window=L, factors=GENOME.factors, max_factor=4.0, start=2)
     history = search.History(Space(PAIRS, 5.0), PLAN, (search.Generation(0, (GENOME,), (1.0,)),))
-    linear, ntk, yarn = search.progressive.further(Stage(4.0, history, path), 8.0)
+    linear, ntk, yarn = search.progressive.further(Stage(4.0, history, path), 8.0, Space(PAIRS, 10.0))
     more = scaling.YaRN(head_dim=16, base=1e4, window=4 * L).ratio(2.0)
     for index in range(PAIRS):
         assert math.isclose(linear.factors[index], 2 * GENOME.factors[index])
         assert math.isclose(ntk.factors[index], 2 ** (2 * index / 14) * GENOME.factors[index])
         assert math.isclose(yarn.factors[index], GENOME.factors[index] / float(more[index]))
     assert all(list(genome.factors) == sorted(genome.factors) and genome.start == 2 for genome in (linear, ntk, yarn))
+
+
+def test_a_second_search_begins_inside_its_limit_where_that_is_off_the_grid():
+    # 1.25 · 3.1 = 3.875 is between 3.87, the last point of the grid, and 3.88, which is as near.
+    factor, found = 3.1, Genome((1.0,) * (PAIRS - 1) + (2.5,), 2)
+    path = scaling.LongRoPE(head_dim=16, base=1e4, window=L, factors=found.factors, max_factor=2.0, start=2)
+    stage = Stage(2.0, search.History(Space(PAIRS, 2.5), PLAN, (search.Generation(0, (found,), (1.0,)),)), path)
+    space = Space(PAIRS, 1.25 * factor)
+    with pytest.raises(ValueError, match="outside"):
+        space.nearest(Genome((1.0,) * (PAIRS - 1) + (2.5 * factor / 2,), 2))
+    first = search.progressive.further(stage, factor, space)
+    assert [space.nearest(genome).factors[-1] for genome in first] == [3.87] * 3
+    # What rounding does not explain is refused, not moved.
+    with pytest.raises(ValueError, match="outside"):
+        space.nearest(search.progressive.further(stage, 3.2, space)[0])
+
+
+def test_a_fitness_of_another_model_at_another_factor_is_refused_before_anything_is_searched_or_tuned():
+    def nothing(given, path):
+        raise AssertionError
+
+    with pytest.raises(ValueError, match=r"fitness[(]4[)] measures another model than fitness[(]2[)]"):
+        search.extend_progressively(lambda factor: TextLoss(model(), texts(2), factor), (2.0, 4.0), PLAN, nothing, seeded())
 
 
 @pytest.mark.parametrize("factors", [(), (1.0, 2.0), (4.0, 2.0), (2.0, 2.0), (2.0, math.inf)])

@@ -28,9 +28,11 @@ def plain(sentence):
     return re.sub(r"<[^>]*>", "", sentence)
 
 
-def record(run, fitness=FITNESS):
-    names = ("linear_tempered", "ntk_tempered", "yarn_tempered")
-    methods = {name: {"held_out": {"whole": HELD_OUT[genome]}} for name, genome in zip(names, (PI, NTK, YARN), strict=True)}
+def record(run, fitness=FITNESS, each=None):
+    names = ("linear_tempered", "ntk_tempered", "yarn_tempered", "searched")
+    methods = {name: {"held_out": {"whole": HELD_OUT[genome]}} for name, genome in zip(names, (PI, NTK, YARN, BEST), strict=True)}
+    for name, losses in (each or {}).items():
+        methods[name]["held_out"]["whole_by_document"] = losses
     by_generation = [HELD_OUT[genome] for genome in (YARN, CHILD, BEST)]
     metrics = {"history": history(fitness).to_dict(), "methods": methods, "measure": "whole", "held_out_by_generation": by_generation}
     about = dict(config={}, seed=0, seconds=1.0, commit="unknown", machine="made up", versions={})
@@ -104,7 +106,39 @@ def test_the_verdict_follows_the_held_out_text(held_out, words):
 
 
 def test_an_individual_that_is_no_better_than_the_reference_is_said_to_gain_nothing():
-    assert finding(View("x", history(), HELD_OUT), 0, 2, "YaRN").endswith("It gains nothing on the texts it was chosen by.")
+    assert finding(View("x", history(), HELD_OUT), 0, 0, "YaRN").endswith("The difference on the search texts is too little to say.")
+    assert finding(View("x", history(), HELD_OUT), 0, 2, "YaRN").endswith("It gains nothing on the search texts.")
+
+
+def test_only_the_best_was_chosen_by_the_search_texts():
+    view = View("x", history(), HELD_OUT | {CHILD: 3.08, BEST: 3.2})
+    assert finding(view, 2, 0, "YaRN").endswith("Nothing of the gain is there: it was fitted to the search texts.")
+    assert finding(view, 2, 1, "YaRN").endswith(" 20% of the gain is there.")
+    assert finding(View("x", history(), HELD_OUT | {CHILD: 3.2}), 2, 1, "YaRN").endswith("Nothing of the gain is there.")
+
+
+@pytest.mark.parametrize("change", [-0.0004, 0.0, 0.0004])
+def test_a_difference_that_rounds_to_nothing_has_no_verdict(change):
+    view = View("x", history(FITNESS | {CHILD: 3.0 + change}), HELD_OUT)
+    place = [genome for genome, _ in view.population(1)].index(CHILD)
+    assert finding(view, 1, place, "YaRN").endswith("The difference on the search texts is too little to say.")
+
+
+def test_documents_are_counted_where_they_are_known():
+    each = {"yarn_tempered": [3.0, 3.1, 3.2], "searched": [2.9, 3.0, 3.25]}
+    view = view_of(record("seed0", each=each))
+    assert view.by_document == {YARN: [3.0, 3.1, 3.2], BEST: [2.9, 3.0, 3.25]}
+    assert plain(finding(view, 2, 0, "YaRN")).endswith("On held-out text: −0.050, lower in 2 of 3 documents.")
+    # Of the second best only the mean is known.
+    assert plain(finding(view, 2, 1, "YaRN")).endswith("On held-out text: −0.080. 80% of the gain is there.")
+    explorer = SearchExplorer(history(), {YARN: (3.0, 3.1, 3.2), BEST: (2.9, 3.0, 3.25)})
+    assert plain(explorer.sentence).endswith("On held-out text: −0.050, lower in 2 of 3 documents.")
+
+
+def test_one_document_is_too_little_for_a_verdict():
+    view = view_of(record("seed0", each={"yarn_tempered": [3.1], "searched": [3.05]}))
+    for rank in (0, 1):
+        assert finding(view, 2, rank, "YaRN").endswith(", on one document: too little to say.")
 
 
 def test_held_out_text_is_drawn_where_it_was_measured_and_nowhere_else():

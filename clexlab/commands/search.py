@@ -80,8 +80,8 @@ def prepare(options: argparse.Namespace) -> Ready:
     tokenizer = open_tokenizer(place)
     evaluation.check_tokenizer(model, tokenizer)
     corpus = corpus_of(options)
-    part = "held_out" if options.text == corpora.STANDARD_LIBRARY else None
-    corpus = corpus if part is None else corpora.split(corpus, part)
+    part, left_out = ("held_out", scoring.TABLES) if options.text == corpora.STANDARD_LIBRARY else (None, None)
+    corpus = corpus if part is None else scoring.without_tables(corpora.split(corpus, part))
     seen, held_out = scoring.texts(corpus.documents, tokenizer, length, profile.texts, profile.held_out)
     start = evaluation.start_token(tokenizer)
     fitness, final = (
@@ -95,6 +95,7 @@ def prepare(options: argparse.Namespace) -> Ready:
         "factor": factor,
         "text": text_name(options.text),
         "part": part,
+        "left_out": left_out,
         "text_fingerprint": corpus.fingerprint,
         "search_documents": list(seen.names),
         "held_out_documents": list(held_out.names),
@@ -117,7 +118,7 @@ def record_file(options: argparse.Namespace, profile: sizes.Profile, factor: flo
     """Where the record will be; Usage where there is one, or a search that --resume does not fit."""
     out = options.out or results.FOLDER
     check_writable(out)
-    run = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{profile.name}-{short_name(options.model)}-{factor:g}x-seed{options.seed}").strip("._-")
+    run = run_name(options, profile, factor)
     file = out / EXPERIMENT / f"{run}.json"
     if file.exists():
         raise Usage(f"{file} exists; records are never overwritten, choose another --out or --seed")
@@ -127,6 +128,14 @@ def record_file(options: argparse.Namespace, profile: sizes.Profile, factor: flo
     if begun and not options.resume:
         raise Usage(f"{out / SCRATCH / run} holds an interrupted search; go on with --resume, or remove it")
     return file
+
+
+def run_name(options: argparse.Namespace, profile: sizes.Profile, factor: float) -> str:
+    """Profile, model, factor and seed; the text where it is not the standard library, and the window where it was given."""
+    text = [] if options.text == corpora.STANDARD_LIBRARY else [text_name(options.text)]
+    window = [] if options.window is None else [f"window{options.window}"]
+    parts = (profile.name, short_name(options.model), *text, *window, f"{factor:g}x", f"seed{options.seed}")
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(parts)).strip("._-")
 
 
 def evolve(options: argparse.Namespace, ready: Ready) -> History:
@@ -142,7 +151,7 @@ def scored(options: argparse.Namespace, ready: Ready, history: History, began: f
     parts = {"search": ready.fitness.texts, "held_out": ready.final.texts}
     found = scoring.scores(ready.model, named, ready.fitness, parts)
     measured = len(history.fitness) * len(ready.fitness.texts)
-    window, length = ready.fitness.window, len(ready.fitness.texts[0]) - 1
+    window, length, left_out = ready.fitness.window, len(ready.fitness.texts[0]) - 1, ready.config["left_out"]
     return results.Record(
         experiment=EXPERIMENT,
         run=ready.file.stem,
@@ -155,6 +164,7 @@ def scored(options: argparse.Namespace, ready: Ready, history: History, began: f
         protocol=(
             f"nats per token at {length} tokens: whole, all of them (the fitness); last, the last {window // 4}; documents of the final"
             " score are none of those the search saw"
+            + (f"; documents of {left_out} are left out, tables that are near copies of each other" if left_out else "")
         ),
         metrics={
             "history": history.to_dict(),

@@ -54,11 +54,18 @@ class TextLoss:
 
     def loss(self, genome: Genome) -> float:
         """The measure of one genome, the mean over texts."""
+        return self._measured(genome, self.measure)
+
+    def by_document(self, genome: Genome) -> tuple[float, ...]:
+        """The measure of one genome on every text."""
+        return tuple(self._measured(genome, f"{self.measure}_by_document"))
+
+    def _measured(self, genome: Genome, measure: str) -> float | tuple[float, ...]:
         with hf.extended(self.model, self.path(genome), factor=self.at):
             found = evaluation.loss_by_length(
                 self.model, self.texts, self.window, (self.factor,), batch=self.batch, start=self.start
             )
-        return getattr(found.rows[0], self.measure)
+        return getattr(found.rows[0], measure)
 
     def path(self, genome: Genome) -> scaling.LongRoPE:
         """The genome as a path that ends at t = `at`."""
@@ -66,9 +73,13 @@ class TextLoss:
 
     @property
     def about(self) -> dict[str, Any]:
-        """What the values depend on; a search that is kept on disk goes on with the same only."""
+        """What the values depend on; a search that is kept on disk goes on with the same only.
+
+        Kind of device and batch are among it: sums are taken in another order there, and the last bits of a loss are others.
+        """
         texts = hashlib.sha256(b"".join(text.cpu().long().numpy().tobytes() for text in self.texts)).hexdigest()[:16]
         sums = {name: float(weight.double().sum()) for name, weight in self.model.state_dict().items()}
         weights = hashlib.sha256(repr(sorted(sums.items())).encode()).hexdigest()[:16]
         given = {"factor": self.factor, "at": self.at, "measure": self.measure, "start": self.start, "window": self.window}
-        return {"texts": texts, "weights": weights, **given}
+        device = next(self.model.parameters()).device.type
+        return {"texts": texts, "weights": weights, **given, "batch": self.batch, "device": device}

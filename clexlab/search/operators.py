@@ -14,7 +14,9 @@ def mutated(genome: Genome, space: Space, chance: float, generator: torch.Genera
 
     From the fastest pair to the slowest: the left neighbour is the child's, the right one still the parent's; the fastest goes
     down to 1, the slowest up to the limit. So does the released code (`evolution/algorithms/dim_mono.py`), with a limit of about
-    1 + s and without n̂. May come out as it was.
+    1 + s and without n̂. It differs in two things: its chance of 0.3 is that of a sweep, and a sweep redraws every divisor, again
+    until the vector is new; and for the fastest pair it excludes the right neighbour's own value, which may be drawn here as for
+    every pair. May come out as it was.
     """
     steps = list(space.steps(genome))
     draws = torch.rand(space.pairs + 1, generator=generator).tolist()

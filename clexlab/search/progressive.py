@@ -65,35 +65,51 @@ def extend_progressively(
 ) -> tuple[Stage, ...]:
     """Search at the first factor, tune the model there, search at the next one; the last search is not followed by tuning.
 
-    `fitness(factor)` measures texts of that many windows on the model that is tuned, `starts` are the n̂ to choose from. A later
-    search begins with what was tuned for, extended once more: λ¹_j times the divisor of PI, NTK and YaRN for s_2/s_1 on a window that
-    is now s_1 · L long. (So we read the paper's "second positional interpolation"; it prints no formula.) `folder` keeps each search
-    under stage-1, stage-2 …; tuning is not kept there. Returns one `Stage` a factor. Raises ValueError for factors that do not rise
-    from above 1, and as `search` does.
+    `fitness(factor)` measures texts of that many windows on the model that is tuned, the same object at every factor; all are asked
+    for before the first search. `starts` are the n̂ to choose from. A later search begins with what was tuned for, extended once
+    more: λ¹_j times the divisor of PI, NTK and YaRN for s_2/s_1 on a window that is now s_1 · L long. (So we read the paper's "second
+    positional interpolation"; it prints no formula.) `folder` keeps each search under stage-1, stage-2 …; tuning is not kept there.
+    Returns one `Stage` a factor. Raises ValueError for factors that do not rise from above 1, for a fitness that measures another
+    model at another factor (its tuning would be lost), and as `search` does.
     """
     rises = all(map(frequencies.is_finite, factors)) and all(a < b for a, b in pairwise([1.0, *factors]))
     if not factors or not rises:
         raise ValueError(f"factors are {list(factors)}; give extensions that rise from above 1, for example (4, 8)")
+    losses = [fitness(factor) for factor in factors]
+    others = [factor for factor, loss in zip(factors, losses, strict=True) if loss.model is not losses[0].model]
+    if others:
+        raise ValueError(
+            f"fitness({others[0]:g}) measures another model than fitness({factors[0]:g}), which is the one that is tuned; give every"
+            " TextLoss the same model object"
+        )
     stages: list[Stage] = []
-    for number, factor in enumerate(factors, 1):
+    for number, (factor, measured) in enumerate(zip(factors, losses, strict=True), 1):
         if stages:
             tune(measured.model, stages[-1].path)
-        measured = fitness(factor)
         space = Space(measured.shape["head_dim"] // 2, ROOM * factor, starts=tuple(starts))
-        first = further(stages[-1], factor) if stages else starts_from(Geometry("the model", **measured.shape, source=""), factor)
+        first = further(stages[-1], factor, space) if stages else starts_from(Geometry("the model", **measured.shape, source=""), factor)
         kept = None if folder is None else folder / f"stage-{number}"
         history = search(measured, space, plan, first, generator, kept, report)
         stages.append(Stage(float(factor), history, measured.path(history.best)))
     return tuple(stages)
 
 
-def further(stage: Stage, factor: float) -> tuple[Genome, ...]:
-    """What a search at `factor` begins with on a model that was tuned in `stage`: its best, times PI, NTK and YaRN from there."""
+def further(stage: Stage, factor: float, space: Space) -> tuple[Genome, ...]:
+    """What a search of `space` at `factor` begins with on a model that was tuned in `stage`: its best, times PI, NTK and YaRN.
+
+    A divisor of 1.25 s_1 becomes 1.25 s_2, which may lie between the last point of the grid and where the next would be. Such a
+    divisor is the last point: the nearest one may be above the limit. What is further out is left as it is, and the space refuses it.
+    """
     path, best = stage.path, stage.history.best
     longer = Geometry("the tuned model", path.head_dim, path.base, round(path.window * stage.factor), "")
     more = starts_from(longer, factor / stage.factor)
+    last = 1 + space.top * space.step
+
+    def kept(divisor: float) -> float:
+        return min(divisor, last) if divisor < last + space.step else divisor
+
     return tuple(
-        replace(best, factors=tuple(a * b for a, b in zip(best.factors, step.factors, strict=True))) for step in more
+        replace(best, factors=tuple(kept(a * b) for a, b in zip(best.factors, step.factors, strict=True))) for step in more
     )
 
 

@@ -27,8 +27,8 @@ class SearchExplorer(Explorer):
     generation in order of fitness. Right: the best of every generation minus the reference, on search texts and on held-out text.
 
     `source` is an experiment's name, whose records are read from data/results, a record or several, or a `search.History`; beside a
-    history `held_out` gives losses of its genomes on held-out text, and `references` name the genomes it began with. Nothing is
-    measured here.
+    history `held_out` gives losses of its genomes on held-out text, means or those of every document, and `references` name the
+    genomes it began with. Nothing is measured here.
 
     Attributes, readable and settable: `generation`, `rank` (0 the best), `reference` (a name), `shown` ("itself" or "ratio", λ
     divided by the reference's), `run` (the place of a record). `view` is the `search_views.View` drawn now.
@@ -40,7 +40,7 @@ class SearchExplorer(Explorer):
     def __init__(
         self,
         source: "str | History | results.Record | Sequence[results.Record]" = "search",
-        held_out: "Mapping[Genome, float] | None" = None,
+        held_out: "Mapping[Genome, float | Sequence[float]] | None" = None,
         references: Sequence[str] = ("PI", "NTK", "YaRN"),
     ) -> None:
         from clexlab.widgets.search_views import finding, views_of
