@@ -80,3 +80,20 @@ def test_what_the_study_says_of_the_field_is_the_records():
     assert all(losses["clex-official"][factor].low > losses["yarn"][factor].mean for factor in losses["yarn"])
     least, most = apart("clex-path", "yarn")
     assert f"by −{-least:.3f} to +{most:.3f}: no gain" in README
+
+
+def test_what_the_ladder_says_of_a_poor_prior_is_the_records():
+    losses = evaluation.by_method(results.read_all("clex_ladder"))
+
+    def apart(name, other, factor):
+        one, two = losses[name][factor].by_seed, losses[other][factor].by_seed
+        assert set(one) == set(two) == {1, 2, 3}
+        found = [loss - two[seed] for seed, loss in one.items()]
+        return min(found), max(found)
+
+    four, eight, sixteen = (apart("12-repair", "02-control", factor) for factor in ("4", "8", "16"))
+    gains = [f"{-edge:.2f}" for edge in (four[1], four[0], eight[1], eight[0])]
+    assert "in every seed by {} to {} at 4 windows and by {} to {} at 8; at 16 the seeds disagree".format(*gains) in README
+    assert sixteen[0] < 0 < sixteen[1]
+    behind = [f"{edge:.2f}" for factor in ("4", "8") for edge in apart("12-repair", "03-yarn", factor)]
+    assert "still {} to {} better at 4 windows and {} to {} at 8".format(*behind) in README
