@@ -35,7 +35,9 @@ def test_rows_and_curves_are_drawn_and_the_sentence_stands_below(notebook):
 
 def test_another_recipe_has_other_options(notebook):
     notebook.page.get_by_label("recipe", exact=True).select_option("offset (E2-LLM)")
-    finding(notebook, "offset (E2-LLM)", "4.0 of 16 in a row")
+    # When the hand rests many rows are counted; of the few offsets near 0 no token is far, so the mean is below the four that stay.
+    words = finding(notebook, "offset (E2-LLM)", "of 16 in a row (in 800 rows)")
+    assert 3.5 < float(words.split("than a window: ")[1].split()[0]) < 4.0
     assert options(notebook) == {"first tokens"} and notebook.troubles() == []
 
 
