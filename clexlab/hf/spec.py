@@ -77,7 +77,7 @@ def _clex_options(learns_temperature: bool) -> tuple[str, ...]:
 
 
 def _path_options(kind: type[scaling.Path], has_start: bool) -> tuple[str, ...]:
-    """A path without start tokens is written without their number, as before there were any."""
+    """A path without start tokens is written without their number: models and records that are stored have none."""
     return tuple(name for name in _options(kind) if name != "start" or has_start)
 
 

@@ -54,7 +54,7 @@ class LongRoPE(Scaling):
         object.__setattr__(self, "factors", tuple(float(factor) for factor in self.factors))
 
     def __repr__(self) -> str:
-        """Without start tokens as it was before there were any: records and messages hold it."""
+        """Without start tokens their number is left out: stored records hold it so."""
         shown = [one.name for one in fields(self) if one.name != "start" or self.start]
         return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
 
