@@ -118,3 +118,9 @@ def test_every_row_that_a_claim_names_is_one_of_a_table_under_the_same_path_as_i
         for one, other in claim.pairs:
             assert names[one].tuning.path == names[other].tuning.path, (one, other)
             assert {one.rsplit("-", 1)[1], other.rsplit("-", 1)[1]} <= set(claims.PLAIN)
+
+
+def test_equal_losses_in_every_seed_are_no_difference():
+    same = claims.Answer(titles=("a", "b"), by_seed={1: 0.0, 2: 0.0}, read_at={1: (16.0, 16.0)}, gains={}, tokens={})
+    apart = claims.Answer(titles=("a", "b"), by_seed={1: 0.0, 2: -0.1}, read_at={1: (16.0, 16.0)}, gains={}, tokens={})
+    assert (same.verdict, apart.verdict) == ("no difference", "the seeds disagree")

@@ -91,6 +91,8 @@ class Answer:
         if len(self.by_seed) < 2:
             return "one seed decides nothing"
         low, high = min(self.by_seed.values()), max(self.by_seed.values())
+        if low == high == 0:
+            return "no difference"
         return "lower in every seed" if high < 0 else "higher in every seed" if low > 0 else "the seeds disagree"
 
     @property

@@ -198,6 +198,15 @@ class LabNotebook:
             self.page.evaluate("name => window.jupyterapp.commands.execute('apputils:change-theme', {theme: name})", THEMES[theme])
             self.page.wait_for_function("light => document.body.dataset.jpThemeLight === light", arg=light)
 
+    def fits(self, width: int) -> bool:
+        """Whether no explorer has to be scrolled sideways in a browser of this width; the browser is then as it was."""
+        session = self.page.context.new_cdp_session(self.page)
+        session.send("Emulation.setDeviceMetricsOverride", {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False})
+        self.settle()
+        fitting = self.page.evaluate("() => [...document.querySelectorAll('.clexlab')].every((e) => e.scrollWidth <= e.clientWidth)")
+        session.send("Emulation.clearDeviceMetricsOverride")
+        return fitting
+
     def settle(self) -> float:
         """A fingerprint of all figures' data, once two reads a quarter of a second apart agree."""
         return self.page.evaluate(

@@ -67,8 +67,4 @@ def test_options_that_exclude_each_other_are_explained_in_the_widget(notebook):
 
 
 def test_it_fits_a_narrow_screen(notebook):
-    session = notebook.page.context.new_cdp_session(notebook.page)
-    session.send("Emulation.setDeviceMetricsOverride", {"width": 760, "height": 900, "deviceScaleFactor": 1, "mobile": False})
-    notebook.settle()
-    assert notebook.page.evaluate("() => [...document.querySelectorAll('.clexlab')].every((e) => e.scrollWidth <= e.clientWidth)")
-    session.send("Emulation.clearDeviceMetricsOverride")
+    assert notebook.fits(760)

@@ -70,8 +70,4 @@ def test_divisors_are_drawn_as_ratios(notebook):
 
 
 def test_it_fits_a_narrow_screen(notebook):
-    session = notebook.page.context.new_cdp_session(notebook.page)
-    session.send("Emulation.setDeviceMetricsOverride", {"width": 760, "height": 900, "deviceScaleFactor": 1, "mobile": False})
-    notebook.settle()
-    assert notebook.page.evaluate("() => [...document.querySelectorAll('.clexlab')].every((e) => e.scrollWidth <= e.clientWidth)")
-    session.send("Emulation.clearDeviceMetricsOverride")
+    assert notebook.fits(760)
