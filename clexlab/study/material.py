@@ -10,7 +10,7 @@ from jaxtyping import Int
 from torch import Tensor
 from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
-from clexlab import base, bpe, corpora, evaluation, rows
+from clexlab import base, bpe, corpora, evaluation, lookup, rows
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -50,6 +50,10 @@ class Material:
     def copies(self, count: int, longest: int) -> tuple[evaluation.Trial, ...]:
         """Spans of random tokens in held-out text, the same ones for every run of every seed."""
         return evaluation.copies(len(self.tokenizer), self.held_out, longest, count, torch.Generator().manual_seed(0))
+
+    def lookups(self, count: int, longest: int) -> tuple[evaluation.Trial, ...]:
+        """Cells of tables as long as the text, the same ones for every run of every seed."""
+        return lookup.lookups(self.tokenizer, self.held_out, longest, count, torch.Generator().manual_seed(0))
 
 
 def shipped() -> Material:
