@@ -328,6 +328,8 @@ def test_a_row_that_recalls_more_is_measured_anew_and_says_so(given, tmp_path):
     without, with_tables = (results.read(tmp_path / "train_short" / f"tiny-{row.name}-seed1.json").metrics for row in both)
     assert "lookup" not in without and set(with_tables["lookup"]) == {"1", "2"}
     assert without["last"] == with_tables["last"] and without["passkey"] == with_tables["passkey"]
+    lines = study.table(results.read_all("train_short", tmp_path)).splitlines()
+    assert "cell of a table 2×" in lines[0] and lines[2].endswith("| – | – |") and lines[3].endswith("% |")
 
 
 def test_tables_take_the_place_of_text_alone():

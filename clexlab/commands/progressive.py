@@ -228,11 +228,5 @@ def _told(stage: Stage) -> dict:
 
 def report(record: results.Record) -> str:
     """The table, and what its numbers are."""
-    lengths = [f"{factor:g}" for factor in (1.0, *record.config["factors"])]
-    lines = [["model", "path", *(f"{factor}×" for factor in lengths)], ["---"] * (len(lengths) + 2)]
-    for when in ("before", "after"):
-        lines += [[f"{when} tuning", name, *(f"{found[factor]:.3f}" for factor in lengths)] for name, found in record.metrics[when].items()]
-    lines.append(["after tuning", "by length", *(f"{record.metrics['by_length'][factor]:.3f}" for factor in lengths)])
-    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     note = f"\n{record.config['note']}" if record.config["note"] else ""
-    return f"\n{table}\n\n{record.protocol}{note}"
+    return f"\n{scoring.way_table(record.metrics)}\n\n{record.protocol}{note}"
