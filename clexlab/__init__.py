@@ -45,6 +45,7 @@ _SUBMODULES = (
     "scaling",
     "search",
     "small",
+    "sparse",
     "study",
     "taken",
     "tasks",
