@@ -1,71 +1,20 @@
-"""The small model: with each place empty, with each filled, against transformers' Llama and against loops over pairs of tokens."""
+"""The small model: with each place empty, with each filled, against transformers' Llama and against loops over its queries."""
 
 import dataclasses
 import itertools
 import math
-import shutil
 
 import pytest
 import torch
-from torch.nn import functional
+from small_models import CAUSAL, CONFIG, FLOAT32, GEOMETRY, LENGTH, PLACES, ROPE, WINDOW, model, options, quiet, tokens
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from clexlab import base, biases, bpe, evaluation, rows, scaling, small, sparse
+from clexlab import biases, scaling, small, sparse
 from clexlab.biases import BIASES
 from clexlab.positions import maps
 from clexlab.positions.maps import MAPS
 from clexlab.scaling import SCALINGS
 from clexlab.sparse import PATTERNS
-from clexlab.training import Lines, Plan, train
-
-WINDOW, LENGTH = 16, 40
-CONFIG = small.Config(vocabulary=50, hidden=32, layers=2, heads=4, window=WINDOW)
-GEOMETRY = dict(head_dim=CONFIG.head_dim, base=1e4, window=WINDOW)
-ROPE = scaling.Identity(**GEOMETRY)
-# Two layers of float32 that differ in the order of their sums.
-FLOAT32 = dict(rtol=1e-4, atol=1e-5)
-
-
-def quiet(kind):
-    """A map with its published options, without the noise that this model does not draw."""
-    found = kind.default(WINDOW)
-    return dataclasses.replace(found, noise=None) if getattr(found, "noise", None) is not None else found
-
-
-PLACES = {
-    "none": small.Places(),
-    **{kind.name: small.Places(scaling=kind.default(**GEOMETRY)) for kind in SCALINGS},
-    **{kind.name: small.Places(bias=kind) for kind in BIASES},
-    **{kind.name: small.Places(scaling=ROPE, positions=quiet(kind)) for kind in MAPS},
-    **{kind.name: small.Places(scaling=ROPE, pattern=kind.default(LENGTH)) for kind in PATTERNS},
-    "all four": small.Places(
-        scaling=scaling.YaRN(**GEOMETRY), bias=biases.ALiBi, positions=quiet(maps.ReRoPE), pattern=sparse.Local.default(LENGTH)
-    ),
-}
-CAUSAL = [name for name, places in PLACES.items() if places.pattern is None or places.pattern.causal]
-
-
-def options(places):
-    return {field.name: getattr(places, field.name) for field in dataclasses.fields(places)}
-
-
-def model(name="none", seed=0):
-    """Weights ten times the usual, so that attention is far from even, and learned biases that are not zero."""
-    places = PLACES[name] if isinstance(name, str) else name
-    made = small.fresh(CONFIG, seed, **options(places)).eval()
-    with torch.no_grad():
-        for layer in made.decoder.layers:
-            for part in (layer.attention.query, layer.attention.key):
-                part.weight *= 10
-        torch.manual_seed(seed)
-        for weight_name, weight in made.decoder.biases.named_parameters():
-            if weight_name.endswith("table"):
-                torch.nn.init.normal_(weight)
-    return made
-
-
-def tokens(count=2, length=LENGTH, seed=0):
-    return torch.randint(CONFIG.vocabulary, (count, length), generator=torch.Generator().manual_seed(seed))
 
 
 def test_there_is_a_case_for_every_scaling_bias_map_and_pattern():
@@ -321,42 +270,6 @@ def test_a_learned_bias_goes_along_and_one_that_was_not_learned_is_refused():
     torch.testing.assert_close(made.read_with(small.Places(bias=biases.T5))(text).logits, made(text).logits, rtol=0, atol=0)
     with pytest.raises(ValueError, match="FIRE has to be learned"):
         made.read_with(small.Places(bias=biases.FIRE))
-
-
-# --- trained and measured as every other model ------------------------------------------------------------------------------
-@pytest.mark.parametrize("name", ["identity", "kerple_log", "clex"])
-def test_it_is_trained_by_the_trainer_of_all_and_resumed_to_the_same_weights(name, tmp_path):
-    made = small.fresh(CONFIG, 0, **options(PLACES[name]))
-    data = rows.Rows(tokens(8, WINDOW).repeat(2, 1), ["text"] * 16)
-    plan = Plan(steps=8, rows=2, rate=3e-3, log_every=4, save_every=4)
-    trained = train(made, data, plan, folder=tmp_path, callbacks=[Lines()])
-    assert trained.model is made and trained.curve[-1]["loss"] < trained.curve[0]["loss"]
-    shutil.rmtree(tmp_path / "checkpoint-8")
-    again = train(small.fresh(CONFIG, 0, **options(PLACES[name])), data, plan, folder=tmp_path, resume=True, callbacks=[Lines()])
-    assert all(torch.equal(weight, again.model.state_dict()[key]) for key, weight in made.state_dict().items())
-
-
-@pytest.mark.parametrize("name", ["none", "yarn", "t5", "self_extend", "local"])
-def test_its_loss_by_length_is_that_of_a_loop(name):
-    made, text = model(name), tokens(1, 2 * WINDOW + 1)[0]
-    measured = evaluation.loss_by_length(made, [text], WINDOW, (1, 2))
-    assert [row.scale for row in measured.rows] == [1.0, 1.0 if made.places.scaling is None else 2.0]
-    for row in measured.rows:
-        read, wanted = text[None, -row.length - 1 : -1], text[-row.length :]
-        with torch.no_grad():
-            losses = functional.cross_entropy(made(read).logits[0], wanted, reduction="none")
-        assert row.last == pytest.approx(losses[-WINDOW // 4 :].mean().item(), abs=1e-5)
-        assert row.whole == pytest.approx(losses.mean().item(), abs=1e-5)
-
-
-def test_recall_is_measured_on_it(generator):
-    config = dataclasses.replace(CONFIG, vocabulary=bpe.SIZE, window=128)
-    made = small.fresh(config, 0, bias=biases.ALiBi)
-    documents = [torch.randint(1, bpe.SIZE, (2000,), generator=generator)]
-    trials = evaluation.passkeys(bpe.load(), documents, 256, 2, generator)
-    measured = evaluation.recall(made, trials, 128, (1, 2), (0.0, 1.0))
-    assert measured.exact(1) == 0 and measured.loss(2) == pytest.approx(math.log(bpe.SIZE), rel=0.1)
-    assert base.WINDOW and measured.factors == (1.0, 2.0)
 
 
 # --- what is refused ---------------------------------------------------------------------------------------------------------
