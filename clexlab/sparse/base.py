@@ -76,10 +76,8 @@ class Pattern(abc.ABC):
         """The pattern as torch's flex attention takes it: `create_block_mask(pattern.mask_mod(heads, length), None, heads, n, n)`."""
         self.check(heads, length)
 
-        def mask_mod(row: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
-            return self.at(head, query, key, heads, length)
-
-        return mask_mod
+        # A lambda, because torch counts the arguments a function is written with and tests wrap every function that has a name.
+        return lambda row, head, query, key: self.at(head, query, key, heads, length)
 
     def windows(self, heads: int) -> list[Windows]:
         """The heads by where the keys of their chunks lie, for `sparse.attention`; ValueError for a pattern without chunks."""
