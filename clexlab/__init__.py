@@ -65,6 +65,9 @@ _FUNCTIONS = {
     "unmap": "hf.remap",
     "load": "hf.saving",
     "export": "hf.exporting",
+    "sparsify": "hf.sparsify",
+    "sparsified": "hf.sparsify",
+    "unsparsify": "hf.sparsify",
 }
 
 
