@@ -3,6 +3,7 @@
 import dataclasses
 
 import torch
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from clexlab import biases, scaling, small, sparse
 from clexlab.biases import BIASES
@@ -59,3 +60,42 @@ def model(name="none", seed=0):
 
 def tokens(count=2, length=LENGTH, seed=0):
     return torch.randint(CONFIG.vocabulary, (count, length), generator=torch.Generator().manual_seed(seed))
+
+
+def llama(made, rope_parameters):
+    """transformers' Llama with the weights of `made`."""
+    config = LlamaConfig(
+        vocab_size=CONFIG.vocabulary,
+        hidden_size=CONFIG.hidden,
+        intermediate_size=CONFIG.inner,
+        num_hidden_layers=CONFIG.layers,
+        num_attention_heads=CONFIG.heads,
+        num_key_value_heads=CONFIG.heads,
+        tie_word_embeddings=True,
+        rms_norm_eps=1e-6,
+        max_position_embeddings=LENGTH,
+        rope_parameters=rope_parameters,
+    )
+    twin = LlamaForCausalLM(config).eval()
+    names = {
+        "attention.query": "self_attn.q_proj",
+        "attention.key": "self_attn.k_proj",
+        "attention.value": "self_attn.v_proj",
+        "attention.out": "self_attn.o_proj",
+        "attention_norm": "input_layernorm",
+        "forward_norm": "post_attention_layernorm",
+        "feed_forward": "mlp",
+        "gate.": "gate_proj.",
+        "up.": "up_proj.",
+        "down.": "down_proj.",
+        "decoder.embedding": "model.embed_tokens",
+        "decoder": "model",
+    }
+    weights = {}
+    for name, weight in made.state_dict().items():
+        for ours, theirs in names.items():
+            name = name.replace(ours, theirs)
+        weights[name] = weight
+    missing = twin.load_state_dict(weights, strict=False)
+    assert missing.missing_keys == ["lm_head.weight"] and not missing.unexpected_keys
+    return twin

@@ -6,8 +6,7 @@ import math
 
 import pytest
 import torch
-from small_models import CAUSAL, CONFIG, FLOAT32, GEOMETRY, LENGTH, PLACES, ROPE, WINDOW, model, options, quiet, tokens
-from transformers import LlamaConfig, LlamaForCausalLM
+from small_models import CAUSAL, CONFIG, FLOAT32, GEOMETRY, LENGTH, PLACES, ROPE, WINDOW, llama, model, options, quiet, tokens
 
 from clexlab import biases, scaling, small, sparse
 from clexlab.biases import BIASES
@@ -93,44 +92,6 @@ def test_only_the_logits_asked_for_are_the_same_logits(name):
 
 
 # --- parity: transformers' Llama, and no position ------------------------------------------------------------------------
-def llama(made, rope_parameters):
-    config = LlamaConfig(
-        vocab_size=CONFIG.vocabulary,
-        hidden_size=CONFIG.hidden,
-        intermediate_size=CONFIG.inner,
-        num_hidden_layers=CONFIG.layers,
-        num_attention_heads=CONFIG.heads,
-        num_key_value_heads=CONFIG.heads,
-        tie_word_embeddings=True,
-        rms_norm_eps=1e-6,
-        max_position_embeddings=LENGTH,
-        rope_parameters=rope_parameters,
-    )
-    twin = LlamaForCausalLM(config).eval()
-    names = {
-        "attention.query": "self_attn.q_proj",
-        "attention.key": "self_attn.k_proj",
-        "attention.value": "self_attn.v_proj",
-        "attention.out": "self_attn.o_proj",
-        "attention_norm": "input_layernorm",
-        "forward_norm": "post_attention_layernorm",
-        "feed_forward": "mlp",
-        "gate.": "gate_proj.",
-        "up.": "up_proj.",
-        "down.": "down_proj.",
-        "decoder.embedding": "model.embed_tokens",
-        "decoder": "model",
-    }
-    weights = {}
-    for name, weight in made.state_dict().items():
-        for ours, theirs in names.items():
-            name = name.replace(ours, theirs)
-        weights[name] = weight
-    missing = twin.load_state_dict(weights, strict=False)
-    assert missing.missing_keys == ["lm_head.weight"] and not missing.unexpected_keys
-    return twin
-
-
 @pytest.mark.parametrize("kind", [kind for kind in SCALINGS if kind is not scaling.CLEX])
 @torch.no_grad()
 def test_with_a_scaling_it_is_transformers_llama(kind):
