@@ -146,8 +146,9 @@ class Small(nn.Module):
     """A causal language model with position in the given places; see `Places`. The head is the embedding.
 
     `shape` is its `Config`, `config` what transformers' Trainer wants to find on a model. Weights are drawn from torch's global
-    generator, `fresh` takes a seed. The factor is t = n/L with n each text's own length, its highest position + 1 (`clexlab.extend`
-    rounds up unless told `hf.Exact()`), in one reading of the whole text; there is no key cache. Under a map queries and keys turn by the map's positions; a bias has the tokens' own, whatever the map.
+    generator, `fresh` takes a seed. The factor is t = n/L with n each text's own length, its highest position + 1, in one reading of
+    the whole text (`clexlab.extend` rounds t up unless told `hf.Exact()`); there is no key cache. Under a map queries and keys turn by
+    the map's positions; a bias has the tokens' own, whatever the map.
     """
 
     def __init__(
