@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 _SUBMODULES = (
     "absolute",
     "base",
+    "biases",
     "bounds",
     "bpe",
     "corpora",
@@ -43,6 +44,8 @@ _SUBMODULES = (
     "rows",
     "scaling",
     "search",
+    "small",
+    "sparse",
     "study",
     "taken",
     "tasks",
@@ -57,8 +60,14 @@ _FUNCTIONS = {
     "extend": "hf.attach",
     "extended": "hf.attach",
     "restore": "hf.attach",
+    "remap": "hf.remap",
+    "remapped": "hf.remap",
+    "unmap": "hf.remap",
     "load": "hf.saving",
     "export": "hf.exporting",
+    "sparsify": "hf.sparsify",
+    "sparsified": "hf.sparsify",
+    "unsparsify": "hf.sparsify",
 }
 
 
