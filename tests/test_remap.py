@@ -42,7 +42,7 @@ def blocks(request, monkeypatch):
 @torch.no_grad()
 def test_a_text_read_at_once_is_the_dense_loop(m, blocks):
     model, (row,) = built(), tokens(LENGTH)
-    wanted = oracle(model, m.relative(LENGTH), row, mixed=isinstance(m, GALI))
+    wanted = oracle(model, m.relative(LENGTH), row, mixed=m.mixes)
     torch.testing.assert_close(clexlab.remap(model, m)(row).logits, wanted, **CLOSE)
 
 
@@ -51,7 +51,7 @@ def test_a_text_read_at_once_is_the_dense_loop(m, blocks):
 def test_a_text_read_token_by_token_is_the_dense_loop(m):
     model, (row,) = built(), tokens(LENGTH)
     calls = [(0, 9), (9, 13), *((i, i + 1) for i in range(13, LENGTH))]
-    wanted = oracle(model, rows_by_call(m, *calls), row, mixed=isinstance(m, GALI))
+    wanted = oracle(model, rows_by_call(m, *calls), row, mixed=m.mixes)
     clexlab.remap(model, m)
     cache, found = None, []
     for first, length in calls:
@@ -78,7 +78,7 @@ def test_token_by_token_is_at_once_wherever_the_method_says_so(m):
 @torch.no_grad()
 def test_every_layout_of_pairs_and_heads_is_the_dense_loop(name, m):
     model, (row,) = built(name, layers=1), tokens(LENGTH)
-    wanted = oracle(model, m.relative(LENGTH), row, name, mixed=isinstance(m, GALI))
+    wanted = oracle(model, m.relative(LENGTH), row, name, mixed=m.mixes)
     torch.testing.assert_close(clexlab.remap(model, m)(row).logits, wanted, **CLOSE)
 
 
@@ -87,7 +87,7 @@ def test_every_layout_of_pairs_and_heads_is_the_dense_loop(name, m):
 def test_on_yarn_the_path_says_which_angle_a_distance_is(m):
     model, (row,) = built(layers=1), tokens(LENGTH)
     path = scaling.YaRN.default(head_dim=hf_models.HEAD_DIM, base=1e4, window=8)
-    wanted = oracle(model, m.relative(LENGTH), row, theta=path.inv_freq(3.0), scale=path.attention_scale(3.0), mixed=isinstance(m, GALI))
+    wanted = oracle(model, m.relative(LENGTH), row, theta=path.inv_freq(3.0), scale=path.attention_scale(3.0), mixed=m.mixes)
     with clexlab.extended(model, path, factor=3.0), clexlab.remapped(model, m):
         torch.testing.assert_close(model(row).logits, wanted, **CLOSE)
 
@@ -173,7 +173,7 @@ def test_gradients_are_the_dense_loops(m, monkeypatch):
     monkeypatch.setattr(map_plan, "LEAST", 5)
     model, (row,) = built(layers=1), tokens(LENGTH)
     weight = torch.randn(1, LENGTH, hf_models.VOCABULARY)
-    with map_oracle.dense(model, m.relative(LENGTH), inv_freq(), mixed=isinstance(m, GALI)) as dense:
+    with map_oracle.dense(model, m.relative(LENGTH), inv_freq(), mixed=m.mixes) as dense:
         (dense(row).logits * weight).sum().backward()
     (clexlab.remap(model, m)(row).logits * weight).sum().backward()
     for (name, mine), (_, wanted) in zip(model.named_parameters(), dense.named_parameters(), strict=True):
