@@ -130,7 +130,7 @@ def is_trained(places: np.ndarray, window: int) -> np.ndarray:
 
 def shades(window: int, largest: float) -> list[tuple[float, str]]:
     """Plotly's colours from 0 to the largest of all positions: blue up to window-1, orange from there on."""
-    if is_trained(np.array(largest), window):
+    if largest <= window - 1 + ROUNDING:
         return [(0.0, _rgba(TRAINED, FAINTEST)), (1.0, _rgba(TRAINED, 1.0))]
     edge = (window - 1) / largest
     trained = [(0.0, _rgba(TRAINED, FAINTEST)), (edge, _rgba(TRAINED, 1.0))] if window > 1 else [(0.0, _rgba(TRAINED, 1.0))]
