@@ -23,7 +23,7 @@ FAINTEST, FAINTEST_BEYOND = 0.12, 0.55
 # Matrices up to this length show their numbers.
 READABLE = 12
 COLUMNS, SIDE = 4, 250
-ROUNDING = 1e-9
+ROUNDING = 1e-6
 POSITION_AXIS = "relative position P"
 
 
@@ -44,7 +44,7 @@ def relative_matrices(matrices: Mapping[str, Float[Tensor, "length length"]], wi
     for place, (name, matrix) in enumerate(found.items()):
         where = dict(row=1 + place // columns, col=1 + place % columns)
         hover = f"{name}: query %{{y}}, key %{{x}}, P = %{{z:.4~g}}<extra></extra>"
-        told = dict(texttemplate="%{z:.3~g}", textfont=dict(size=10)) if len(matrix) <= READABLE else {}
+        told = dict(texttemplate="%{z:.2~g}", textfont=dict(size=10)) if len(matrix) <= READABLE else {}
         figure.add_heatmap(z=matrix, coloraxis="coloraxis", hoverongaps=False, hovertemplate=hover, **told, **where)
         figure.update_xaxes(title="key j" if place + columns >= len(found) else "", showgrid=False, constrain="domain", **where)
         square = dict(autorange="reversed", showgrid=False, scaleanchor=f"x{place + 1 or ''}", constrain="domain")
@@ -132,7 +132,8 @@ def shades(window: int, largest: float) -> list[tuple[float, str]]:
     """Plotly's colours from 0 to the largest of all positions: blue up to window-1, orange from there on."""
     if largest <= window - 1 + ROUNDING:
         return [(0.0, _rgba(TRAINED, FAINTEST)), (1.0, _rgba(TRAINED, 1.0))]
-    edge = (window - 1) / largest
+    # What stands exactly at the largest trained position is blue: a scale gives its border to what comes after it.
+    edge = (window - 1 + ROUNDING * window) / largest
     trained = [(0.0, _rgba(TRAINED, FAINTEST)), (edge, _rgba(TRAINED, 1.0))] if window > 1 else [(0.0, _rgba(TRAINED, 1.0))]
     return [*trained, (edge, _rgba(BEYOND, FAINTEST_BEYOND)), (1.0, _rgba(BEYOND, 1.0))]
 

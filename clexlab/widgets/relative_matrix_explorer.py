@@ -121,7 +121,7 @@ class RelativeMatrixExplorer(Explorer):
         row = matrix[-1][np.isfinite(matrix[-1])]
         words = f"<b>{shown.title}</b>, {length} tokens: largest position <b>{seen.max():.4g}</b>, largest trained one {window - 1}"
         words += f"; <b>{beyond:.1%}</b> of pairs are beyond it." if beyond else ", so all are trained."
-        words += " Safe at any length." if math.isinf(safe) else f" Longest safe length <b>{safe:,.0f}</b>, {safe / window:.3g} windows."
+        words += " Safe at any length." if math.isinf(safe) else f" Longest safe length <b>{safe:,.0f}</b>, {safe / window:.3g} × the window."
         words += f" The last token sees {len(row)} of {length} keys, at {len(np.unique(row.round(9)))} different positions."
         return words + (f" {between:.1%} of pairs stand between two whole positions." if between else "")
 
@@ -143,7 +143,7 @@ def _matrix_panel(length: int) -> Panel:
 def _chart(length: int) -> LiveChart:
     panels = (
         _matrix_panel(length),
-        Panel("What the last token takes distances for", Axis("distance i - j", "tokens"), Axis("position P", low=0.0)),
+        Panel("P for the last token", Axis("distance i - j", "tokens"), Axis("position P", low=0.0)),
         Panel("How often a position occurs", Axis("position P"), Axis("pairs of query and key", scale="log10")),
     )
     shade = dict(width=0, fill=True, told=False)
