@@ -57,6 +57,9 @@ _FUNCTIONS = {
     "extend": "hf.attach",
     "extended": "hf.attach",
     "restore": "hf.attach",
+    "remap": "hf.remap",
+    "remapped": "hf.remap",
+    "unmap": "hf.remap",
     "load": "hf.saving",
     "export": "hf.exporting",
 }

@@ -1,13 +1,15 @@
 """Any RoPE model of transformers: extend it in one line, generate, save, load, export.
 
 `extend`, `extended`, `restore` put a path of `scaling` in the place of the model's frequencies; `caches` says what happens to
-cached keys, `schedules` which factor a length gets; `load` and `export` are the way to disk and back.
+cached keys, `schedules` which factor a length gets; `load` and `export` are the way to disk and back. `remap`, `remapped`, `unmap`
+read a model, extended or plain, through a map of `positions`.
 """
 
 from clexlab.hf import caches, schedules, spec
 from clexlab.hf.attach import extend, extended, geometry, restore, rotary_of, scaling_for, verify
 from clexlab.hf.caches import CACHES, Frozen, Refill, Rerotate
 from clexlab.hf.exporting import export, stock_config
+from clexlab.hf.remap import remap, remapped, unmap
 from clexlab.hf.rotary import Rotary
 from clexlab.hf.saving import load, official
 from clexlab.hf.schedules import SCHEDULES, Doubling, Exact, Whole
@@ -29,11 +31,14 @@ __all__ = [
     "geometry",
     "load",
     "official",
+    "remap",
+    "remapped",
     "restore",
     "rotary_of",
     "scaling_for",
     "schedules",
     "spec",
     "stock_config",
+    "unmap",
     "verify",
 ]
