@@ -43,7 +43,7 @@ def test_every_map_has_a_row_alone_and_one_with_yarn():
 
 
 def test_every_new_row_says_what_was_expected_and_nothing_is_trained():
-    assert all(len(row.prediction) >= 40 and row.about for row in NEW) and len(NEW) == len(study.UNTRAINED) - 3
+    assert all(len(row.prediction) > 30 and row.about for row in NEW) and len(NEW) == len(study.UNTRAINED) - 3
     assert all(row.tuning is None for row in study.UNTRAINED)
     assert all(not row.against or study.by_name(row.against, study.UNTRAINED) for row in study.UNTRAINED)
 

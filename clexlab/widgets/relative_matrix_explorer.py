@@ -121,7 +121,8 @@ class RelativeMatrixExplorer(Explorer):
         row = matrix[-1][np.isfinite(matrix[-1])]
         words = f"<b>{shown.title}</b>, {length} tokens: largest position <b>{seen.max():.4g}</b>, largest trained one {window - 1}"
         words += f"; <b>{beyond:.1%}</b> of pairs are beyond it." if beyond else ", so all are trained."
-        words += " Safe at any length." if math.isinf(safe) else f" Longest safe length <b>{safe:,.0f}</b>, {safe / window:.3g} × the window."
+        reach = f"Longest safe length <b>{safe:,.0f}</b>, {safe / window:.3g} × the window."
+        words += " Safe at any length." if math.isinf(safe) else f" {reach}"
         words += f" The last token sees {len(row)} of {length} keys, at {len(np.unique(row.round(9)))} different positions."
         return words + (f" {between:.1%} of pairs stand between two whole positions." if between else "")
 
