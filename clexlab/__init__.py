@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 _SUBMODULES = (
     "absolute",
     "base",
+    "biases",
     "bounds",
     "bpe",
     "corpora",
@@ -43,6 +44,8 @@ _SUBMODULES = (
     "rows",
     "scaling",
     "search",
+    "small",
+    "sparse",
     "study",
     "taken",
     "tasks",
@@ -62,6 +65,9 @@ _FUNCTIONS = {
     "unmap": "hf.remap",
     "load": "hf.saving",
     "export": "hf.exporting",
+    "sparsify": "hf.sparsify",
+    "sparsified": "hf.sparsify",
+    "unsparsify": "hf.sparsify",
 }
 
 
