@@ -77,51 +77,61 @@ def attention(
 ) -> Float[Tensor, "rows queries heads value_dim"]:
     """The mapped attention of one layer; queries that are padding get zeros."""
     rows, heads, new, width = query.shape
-    kv_heads = key.shape[1]
-    query = query.reshape(rows, kv_heads, heads // kv_heads, new, width) * scaling
+    query = query.reshape(rows, key.shape[1], -1, new, width)
     out = None
     for group in (group for group in seen.groups if group.blocks):
         chosen = slice(None) if len(group.rows) == rows else torch.tensor(group.rows, device=query.device)
         count = group.end - group.start - group.first
         places, text = slice(group.skipped, group.skipped + count), slice(group.start, group.end)
-        found = _of_group(seen, group, query[chosen, :, :, places], key[chosen, :, text], value[chosen, :, text], dropout, softcap)
+        part = Part(query[chosen, :, :, places], key[chosen, :, text], value[chosen, :, text])
+        found = _of_group(seen, group, part, scaling, dropout, softcap)
         if len(group.rows) == rows and count == new:
             out = found
         else:
-            out = query.new_zeros(*query.shape[:-1], value.shape[-1]) if out is None else out
-            out[chosen, :, :, places] = found
-    out = query.new_zeros(*query.shape[:-1], value.shape[-1]) if out is None else out
-    return out.flatten(1, 2).transpose(1, 2).contiguous()
+            out = query.new_zeros(rows, new, heads, value.shape[-1]) if out is None else out
+            out[chosen, places] = found
+    return query.new_zeros(rows, new, heads, value.shape[-1]) if out is None else out
 
 
-def _of_group(seen: Seen, group: Group, query: Tensor, key: Tensor, value: Tensor, dropout: float, softcap: float | None) -> Tensor:
+@dataclass
+class Part:
+    """Queries (rows, kv_heads, shared, queries, head_dim), keys and values (rows, kv_heads, tokens, …) of one group's texts."""
+
+    query: Tensor
+    key: Tensor
+    value: Tensor
+
+
+def _of_group(
+    seen: Seen, group: Group, part: Part, scaling: float, dropout: float, softcap: float | None
+) -> Float[Tensor, "rows queries heads value_dim"]:
     queries = [
-        turned(query[..., span.first - group.first : span.last - group.first, :], turn, seen.pairing)
+        turned(part.query[..., span.first - group.first : span.last - group.first, :], turn, seen.pairing)
         for span, turn in zip(group.spans, group.queries, strict=True)
     ]
-    keys = [_turned_keys(key, turn, seen.pairing).mT for turn in group.keys]
+    keys = [_turned_keys(part.key, turn, seen.pairing).mT for turn in group.keys]
     found = []
     for block in group.blocks:
-        scores = [_scores(seen, group, block, piece, queries, keys) for piece in block.pieces]
+        scores = [_scores(seen, group, block, piece, queries, keys, scaling) for piece in block.pieces]
         joined = scores[0] if len(scores) == 1 else torch.cat(scores, -1)
         # As transformers' eager attention: the cap comes after everything else, and what is hidden stays hidden.
         joined = joined if softcap is None else _capped(joined, softcap)
-        weights = joined.softmax(-1, dtype=torch.promote_types(joined.dtype, torch.float32)).to(value.dtype)
+        weights = joined.softmax(-1, dtype=torch.promote_types(joined.dtype, torch.float32)).to(part.value.dtype)
         weights = nn.functional.dropout(weights, dropout) if dropout else weights
         shares = weights.flatten(2, 3).split([piece.high - piece.low for piece in block.pieces], -1)
-        parts = [share @ value[:, :, piece.low : piece.high] for share, piece in zip(shares, block.pieces, strict=True)]
-        found.append(sum(parts[1:], parts[0]).unflatten(2, (query.shape[2], -1)))
-    return found[0] if len(found) == 1 else torch.cat(found, -2)
+        sums = [share @ part.value[:, :, piece.low : piece.high] for share, piece in zip(shares, block.pieces, strict=True)]
+        found.append(sum(sums[1:], sums[0]).unflatten(2, (part.query.shape[2], -1)).flatten(1, 2).transpose(1, 2))
+    return torch.cat(found, 1)
 
 
 def _scores(
-    seen: Seen, group: Group, block: Block, piece: Piece, queries: list[Tensor], keys: list[Tensor]
+    seen: Seen, group: Group, block: Block, piece: Piece, queries: list[Tensor], keys: list[Tensor], scaling: float
 ) -> Float[Tensor, "rows kv_heads shared queries columns"]:
     """Logits of one block and one piece, -inf where hidden."""
     span, turn = group.spans[piece.span], group.keys[group.uses[piece.span]]
     query = queries[piece.span][..., block.begin - span.first : block.end - span.first, :]
     columns = keys[group.uses[piece.span]][..., piece.low - turn.begin : piece.high - turn.begin]
-    scores = (query.flatten(2, 3) @ columns).unflatten(2, query.shape[2:4])
+    scores = ((query * scaling).flatten(2, 3) @ columns).unflatten(2, query.shape[2:4])
     if span.noise is not None:
         scores = scores + _noise(seen, group, block, piece, scores)
     if piece.left is not None:

@@ -46,8 +46,8 @@ class Piece:
     span: int
     low: int
     high: int
-    left: Bool[Tensor, "queries columns"] | None
-    right: Bool[Tensor, "queries columns"] | None
+    left: Bool[Tensor, "queries left"] | None
+    right: Bool[Tensor, "queries right"] | None
 
 
 @dataclass(frozen=True)

@@ -388,8 +388,8 @@ def _check_places(position_ids: Tensor, starts: list[int], ends: list[int], cach
         own = torch.arange(begin, end, device=given.device)
         if len(given) and not (torch.equal(given, own - start) or torch.equal(given, own)):
             raise ValueError(
-                f"position_ids are {given[:4].tolist()} … where tokens {begin - start} … {end - start - 1} of a text stand; a map makes"
-                " relative positions of the count of tokens: leave position_ids out"
+                f"position_ids are {given[:4].tolist()} … where tokens {begin - start} … {end - start - 1} of one text stand; a map makes"
+                " relative positions of the count of tokens: leave position_ids out, and give every text a row of its own"
             )
 
 
@@ -400,10 +400,7 @@ def _as_padding(mask: Tensor, cache: Any) -> Tensor:
     padding[:, cached + new :] = False
     places = torch.arange(mask.shape[-1], device=mask.device)
     causal = places <= torch.arange(cached, cached + new, device=mask.device)[:, None]
-    wanted = padding[:, None] & causal
-    # A row of padding may see anything, itself for instance.
-    real = padding[:, cached : cached + new, None]
-    if not torch.equal(mask[:, 0] & real, wanted & real):
+    if not torch.equal(mask[:, 0], padding[:, None] & causal):
         raise ValueError("attention_mask is not causal with padding; a mapped model takes a mask with one entry per token")
     return padding
 
