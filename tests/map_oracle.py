@@ -11,14 +11,40 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import hf_models
 import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.masking_utils import sdpa_mask
 
-from clexlab import rope
+from clexlab import frequencies, rope
+from clexlab.positions.maps import GALI, STRING, DualChunk, LeakyReRoPE, LMInfinite, Map, ReRoPE, SelfExtend, Sinks
 
 NAME = "dense_oracle"
+LENGTH = 17
+# One of each kind, with sizes that divide nothing, and GALI without its noise.
+SMALL: tuple[Map, ...] = (
+    ReRoPE(window=8, near=5),
+    LeakyReRoPE(window=8, near=3, slowing=2.5),
+    SelfExtend(window=8, near=4, group=3),
+    DualChunk(window=8, chunk=5),
+    STRING(window=8, shift=5, local=2),
+    GALI(window=8, tail=3, chunk=4, noise=None),
+    Sinks(window=8, sinks=2, recent=5),
+    LMInfinite(window=8, starts=2, local=5, limit=7),
+)
+# Float32 sums in another order; logits here are a few units large.
+CLOSE = dict(atol=4e-5, rtol=1e-5)
+# Rotary layouts: half-split, shared keys, half of the head, neighbours, neighbours in half of the head, normed keys, a cap on the logits.
+LAYOUTS = {
+    "llama": rope.HalfSplit,
+    "gpt_neox": rope.HalfSplit,
+    "stablelm": rope.HalfSplit,
+    "cohere": rope.Interleaved,
+    "glm": rope.Interleaved,
+    "qwen3": rope.HalfSplit,
+    "gemma2": rope.HalfSplit,
+}
 
 
 class Still(nn.Module):
@@ -97,3 +123,24 @@ def dense(
     decoder.rotary_emb = Still(decoder.rotary_emb)
     Dense.relative, Dense.inv_freq, Dense.pairing, Dense.scale, Dense.mixed = relative, inv_freq.double(), pairing, scale, mixed
     yield model
+
+
+def named(value: object) -> str:
+    return value.name if isinstance(value, Map) else str(value)
+
+
+def built(name: str = "llama", layers: int = 2, **changes) -> torch.nn.Module:
+    if name == "gemma2":
+        changes["layer_types"] = ["full_attention"] * layers
+    return hf_models.by_name(name).build(layers, **changes)
+
+
+def inv_freq(name: str = "llama") -> torch.Tensor:
+    tiny = hf_models.by_name(name)
+    return frequencies.inv_freq(tiny.rotary_dim, tiny.base)
+
+
+def oracle(model, relative, row, name="llama", theta=None, scale=1.0, mixed=False) -> torch.Tensor:
+    theta = inv_freq(name) if theta is None else theta
+    with dense(model, relative, theta, LAYOUTS[name], scale, mixed) as looped:
+        return looped(row).logits

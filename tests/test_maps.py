@@ -83,9 +83,7 @@ def test_the_matrix_is_the_printed_one(m, text):
 @pytest.mark.parametrize(("m", "length", "largest", "last", "total"), map_matrices.GOLDEN, ids=named)
 def test_a_softmax_over_cosines_of_p_gives_the_golden_numbers(m, length, largest, last, total):
     relative = m.relative(length)
-    logits = (1 - relative % 1) * relative.floor().cos() + (relative % 1) * relative.ceil().cos()
-    if isinstance(m, LeakyReRoPE):
-        logits = relative.cos()
+    logits = (1 - relative % 1) * relative.floor().cos() + (relative % 1) * relative.ceil().cos() if m.mixes else relative.cos()
     out = (logits / math.sqrt(2)).masked_fill(~m.visible(length), -math.inf).softmax(-1) @ torch.arange(length).double()
     assert (float(out[-1]), float(out.sum())) == pytest.approx((last, total), abs=2e-6)
     assert m.largest(length) == largest

@@ -61,12 +61,14 @@ class Map(abc.ABC):
     """A change of the relative positions of a trained model that leaves its weights alone. `window` is the trained length.
 
     score(i, j) = ⟨R(P_ij·θ) q_i, k_j⟩ / √d over the keys that i sees; plain RoPE is P_ij = i - j. A subclass says what its
-    `spans` are; matrix, mask and `clexlab.remap` are made of them.
+    `spans` are; matrix, mask and `clexlab.remap` are made of them. Where a map `mixes`, a fraction in its matrix stands for a mix of the
+    logits at the two whole distances around it; elsewhere it is a distance like any other.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     paper: ClassVar[str]
+    mixes: ClassVar[bool] = False
     window: int
 
     def __post_init__(self) -> None:

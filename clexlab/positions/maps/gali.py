@@ -34,6 +34,7 @@ class GALI(Map):
     name: ClassVar[str] = "gali"
     title: ClassVar[str] = "GALI"
     paper: ClassVar[str] = "https://arxiv.org/abs/2502.02659"
+    mixes: ClassVar[bool] = True
     tail: int
     chunk: int
     noise: Noise | None = RelativeNoise()
