@@ -46,10 +46,14 @@ def test_matrices_share_one_scale_whose_colour_changes_at_the_largest_trained_po
     assert (axis.cmin, axis.cmax) == (0, 11) and list(axis.colorbar.tickvals) == [0, 5, 11]
     at = [place for place, _ in axis.colorscale]
     # What stands exactly at the largest trained position is still blue.
-    assert at[1] == at[2] == pytest.approx(5 / 11) and at[1] > 5 / 11 and (at[0], at[-1]) == (0.0, 1.0)
+    assert at[1] == at[2] == pytest.approx(5 / 11, abs=1e-5) and at[1] > 5 / 11 and (at[0], at[-1]) == (0.0, 1.0)
     assert axis.colorscale[1][1] != axis.colorscale[2][1]
     assert figure.layout.yaxis.autorange == "reversed" and figure.layout.yaxis.title.text == "query i"
     assert figure.data[0].texttemplate and [note.text for note in figure.layout.annotations] == ["<b>plain</b>", "<b>ReRoPE</b>"]
+
+
+def test_a_tint_is_the_colour_mixed_with_white():
+    assert [pictures.tint("#0072B2", share) for share in (0.0, 0.5, 1.0)] == ["#FFFFFF", "#80B8D8", "#0072B2"]
 
 
 def test_where_all_is_trained_there_is_one_colour_and_the_scale_ends_with_the_window():

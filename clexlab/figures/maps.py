@@ -18,8 +18,8 @@ from clexlab.figures.panels import guide, legend_below, numbers
 from clexlab.positions.base import check_window
 
 TRAINED, BEYOND = style.COLOURS[0], style.COLOURS[1]
-# The lightest shade of each colour, as opacity: it still stands out from both themes' paper.
-FAINTEST, FAINTEST_BEYOND = 0.12, 0.55
+# The lightest shade of each colour, as its share in a mix with white: it stands out from both themes' paper.
+FAINTEST, FAINTEST_BEYOND = 0.15, 0.55
 # Matrices up to this length show their numbers.
 READABLE = 12
 COLUMNS, SIDE = 4, 250
@@ -131,16 +131,17 @@ def is_trained(places: np.ndarray, window: int) -> np.ndarray:
 def shades(window: int, largest: float) -> list[tuple[float, str]]:
     """Plotly's colours from 0 to the largest of all positions: blue up to window-1, orange from there on."""
     if largest <= window - 1 + ROUNDING:
-        return [(0.0, _rgba(TRAINED, FAINTEST)), (1.0, _rgba(TRAINED, 1.0))]
+        return [(0.0, tint(TRAINED, FAINTEST)), (1.0, tint(TRAINED, 1.0))]
     # What stands exactly at the largest trained position is blue: a scale gives its border to what comes after it.
     edge = (window - 1 + ROUNDING * window) / largest
-    trained = [(0.0, _rgba(TRAINED, FAINTEST)), (edge, _rgba(TRAINED, 1.0))] if window > 1 else [(0.0, _rgba(TRAINED, 1.0))]
-    return [*trained, (edge, _rgba(BEYOND, FAINTEST_BEYOND)), (1.0, _rgba(BEYOND, 1.0))]
+    trained = [(0.0, tint(TRAINED, FAINTEST)), (edge, tint(TRAINED, 1.0))] if window > 1 else [(0.0, tint(TRAINED, 1.0))]
+    return [*trained, (edge, tint(BEYOND, FAINTEST_BEYOND)), (1.0, tint(BEYOND, 1.0))]
 
 
-def _rgba(colour: str, opacity: float) -> str:
-    red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
-    return f"rgba({red},{green},{blue},{opacity:g})"
+def tint(colour: str, share: float) -> str:
+    """A colour mixed with white; no opacity, so that it is the same on both themes and numbers on it stay readable."""
+    mixed = (round(255 - share * (255 - int(colour[at : at + 2], 16))) for at in (1, 3, 5))
+    return "#" + "".join(f"{part:02X}" for part in mixed)
 
 
 def _ticks(window: int, largest: float) -> list[float]:

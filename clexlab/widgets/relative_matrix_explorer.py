@@ -6,7 +6,7 @@ from dataclasses import fields
 import numpy as np
 
 from clexlab.figures import style
-from clexlab.figures.maps import BEYOND, ROUNDING, TRAINED, is_trained, last_row, position_counts, tiles
+from clexlab.figures.maps import BEYOND, ROUNDING, TRAINED, is_trained, last_row, position_counts, tiles, tint
 from clexlab.figures.panels import numbers
 from clexlab.positions import maps
 from clexlab.widgets.explorer import Explorer, choices, control, steps_slider, whole_slider
@@ -29,8 +29,8 @@ OPTIONS = {
     "starts": ("starts", 0, 16),
     "limit": ("limit", 0, LONGEST),
 }
-# Shades of a heat map: opacities of the two colours, from near to far. Beyond the window one shade is as wide as the trained range.
-TRAINED_SHADES, BEYOND_SHADES = (0.13, 0.27, 0.42, 0.58, 0.78, 1.0), (0.45, 0.7, 1.0)
+# Shades of a heat map: tints of the two colours, from near to far. Beyond the window one shade is as wide as the trained range.
+TRAINED_SHADES, BEYOND_SHADES = (0.15, 0.3, 0.45, 0.6, 0.8, 1.0), (0.45, 0.7, 1.0)
 MATRIX, LAST, COUNTS = range(3)
 SHADES = len(TRAINED_SHADES) + len(BEYOND_SHADES)
 PLAIN, ROW, LEVEL, TRAINING, COUNT, EDGE = range(SHADES, SHADES + 6)
@@ -124,7 +124,8 @@ class RelativeMatrixExplorer(Explorer):
         reach = f"Longest safe length <b>{safe:,.0f}</b>, {safe / window:.3g} × the window."
         words += " Safe at any length." if math.isinf(safe) else f" {reach}"
         words += f" The last token sees {len(row)} of {length} keys, at {len(np.unique(row.round(9)))} different positions."
-        return words + (f" {between:.1%} of pairs stand between two whole positions." if between else "")
+        how = "their scores are mixed" if shown.mixes else "they are turned by fractions"
+        return words + (f" {between:.1%} of pairs stand between two whole positions: {how}." if between else "")
 
 
 def _shades(window: int) -> list[tuple[float, float]]:
@@ -148,8 +149,8 @@ def _chart(length: int) -> LiveChart:
         Panel("How often a position occurs", Axis("position P"), Axis("pairs of query and key", scale="log10")),
     )
     shade = dict(width=0, fill=True, told=False)
-    trained = [Curve(MATRIX, "trained positions", colour=TRAINED, opacity=one, legend=one == 1, **shade) for one in TRAINED_SHADES]
-    beyond = [Curve(MATRIX, "never trained", colour=BEYOND, opacity=one, legend=one == 1, **shade) for one in BEYOND_SHADES]
+    trained = [Curve(MATRIX, "trained positions", colour=tint(TRAINED, one), legend=one == 1, **shade) for one in TRAINED_SHADES]
+    beyond = [Curve(MATRIX, "never trained", colour=tint(BEYOND, one), legend=one == 1, **shade) for one in BEYOND_SHADES]
     line = dict(width=1.5, told=False)
     own = style.COLOURS[2]
     curves = (
