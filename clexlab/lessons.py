@@ -91,6 +91,13 @@ LESSONS = (
         minutes=50,
     ),
     Lesson(
+        number=10,
+        title="without training",
+        question="Which distance may a key seem to have, so that a trained model reads further than its window?",
+        outcome="you read any training-free method as a matrix of positions, and tell reading far from forgetting quietly",
+        minutes=55,
+    ),
+    Lesson(
         number=17,
         title="your own model",
         question="How do I extend, measure, save and export a model of mine?",
@@ -100,7 +107,6 @@ LESSONS = (
 )
 
 PLANNED = (
-    (10, "without training"),
     (11, "biases and the atlas"),
     (12, "sparse attention"),
     (13, "effective context"),

@@ -1,4 +1,4 @@
-"""`clexlab run study`: the table of methods, the ladder, or train short, test long; the same command goes on where it stopped."""
+"""`clexlab run study`: the table of methods, the ladder, train short, or without training; the same command goes on where it stopped."""
 
 import argparse
 import os
@@ -9,21 +9,25 @@ from pathlib import Path
 
 from clexlab import profiles, results, study
 from clexlab.commands.usage import check_writable, failing, quiet, refusing
+from clexlab.study import untrained
 
 MINUTES = 10.0
 # Where the records of each go.
 STUDY, LADDER, SHORT = ("study", study.ROWS), ("clex_ladder", study.LADDER), ("train_short", study.SHORT)
+UNTRAINED = ("without_training", study.UNTRAINED)
 # The training at full length that the others' cost is told beside.
 FULL = "full-yarn"
 
 
 def run(options: argparse.Namespace) -> int:
     """Run what has no record yet and print the table of all that have one; 1 where a run went wrong."""
-    experiment, rows = LADDER if options.ladder else SHORT if options.short else STUDY
+    experiment, rows = LADDER if options.ladder else SHORT if options.short else UNTRAINED if options.untrained else STUDY
     out = options.out or results.FOLDER
     check_writable(out / experiment)
     with refusing():
         profile = study.profile_by_name(options.profile or profiles.current())
+        if options.untrained:
+            profile = untrained.profile_of(profile)
         rows = tuple(study.by_name(name, rows) for name in options.rows) if options.rows else rows
         seeds = tuple(options.seeds or profile.seeds)
         study.check(profile, rows, seeds, options.device or "cpu", options.minutes or MINUTES)
@@ -76,7 +80,7 @@ def several(options: argparse.Namespace, workers: int) -> int:
 
 def again(options: argparse.Namespace) -> list[str]:
     """The options that were given, as words of a command line."""
-    words = [f"--{name}" for name in ("ladder", "short") if getattr(options, name)]
+    words = [f"--{name}" for name in ("ladder", "short", "untrained") if getattr(options, name)]
     for name in ("profile", "rows", "seeds", "device", "out", "minutes"):
         value = getattr(options, name)
         if value is not None:

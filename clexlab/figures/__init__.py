@@ -19,6 +19,7 @@ _HOMES = {
     "search": ("factors_by_pair", "search_progress", "fitted_and_held_out", "held_out_by_length", "start_tokens"),
     "decoding": ("disagreement", "divergence_by_window"),
     "coverage": ("position_rows", "distances_met", "pairs_by_distance"),
+    "maps": ("relative_matrices", "last_rows", "pairs_by_position"),
     "looks": (),
     "style": (),
     "panels": (),

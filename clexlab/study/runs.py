@@ -19,7 +19,7 @@ from clexlab.study.courses import Work
 from clexlab.study.material import Material
 from clexlab.study.methods import Row
 from clexlab.study.sizes import Profile
-from clexlab.study.tuning import Tuning
+from clexlab.study.tuning import Mapped, Tuning
 
 # What a record's config says of its row, and not of what was done.
 NAMES = ("row", "title", "about", "prediction", "control", "against")
@@ -147,9 +147,14 @@ def _memory(place: Place, tuning: Tuning, seed: int, rows: int) -> int:
 
 
 def renamed(place: Place, record: results.Record, row: Row, seed: int, experiment: str, run: str) -> results.Record | None:
-    """A record of the same training, read in the same way, as that of `row`; None where anything but its names differs."""
+    """A record of the same training, read in the same way, as that of `row`; None where anything but its names differs.
+
+    None as well where it has no recall at a length that is asked for.
+    """
     config = json.loads(json.dumps(_config(place, row, seed)))
     if record.device != place.device or any(record.config.get(name) != config[name] for name in config if name not in NAMES):
+        return None
+    if not _recalled(place) <= set(record.metrics.get("passkey", {})):
         return None
     protocol = f"{record.protocol}; training and measurement are those of {record.experiment}/{record.run}"
     named = {name: config[name] for name in NAMES} | {"method": row.name}
@@ -202,6 +207,8 @@ def _config(place: Place, row: Row, seed: int) -> dict:
     config |= {"against": row.against, "profile": profile.name, "model": place.material.folder.name}
     config |= {"texts": profile.texts, "trials": profile.trials, "depths": list(profile.depths)}
     config |= {**_origin(place), "tuning": None}
+    if isinstance(row.reading, Mapped):
+        config |= {"map": repr(row.reading.made(place.material.window)), "pinned": row.reading.factor}
     return config if row.tuning is None else config | {"tuning": _asked(place, row.tuning, seed)}
 
 
@@ -224,6 +231,11 @@ def _recalls(place: Place, model: nn.Module, row: Row) -> list[evaluation.Recall
     draws = {"passkey": place.material.passkeys, "copy": place.material.copies, "lookup": place.material.lookups}
     trials = (draws[task](profile.trials, longest) for task in row.tasks)
     return [evaluation.recall(model, some, window, profile.recall_factors, profile.depths, context=context, batch=batch) for some in trials]
+
+
+def _recalled(place: Place) -> set[str]:
+    """The lengths that a record of this profile has recall at, by their factors."""
+    return {f"{factor:g}" for factor in place.profile.recall_factors} if place.profile.trials else set()
 
 
 def _path_metrics(path: scaling.Path | None, result: evaluation.LossByLength) -> dict:

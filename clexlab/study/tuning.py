@@ -19,6 +19,7 @@ from clexlab.interleaved import CHUNKS, TOGETHER
 from clexlab.objectives import Distilled, NextToken, Objective
 from clexlab.positions import PerRow, Sampler
 from clexlab.positions.factors import Factors
+from clexlab.positions.maps import Map
 from clexlab.scaling.clex import EIGHT_STEPS
 from clexlab.study.courses import AtOnce, Course
 from clexlab.taken import TakenAt
@@ -235,4 +236,27 @@ class Under:
         return hf.extend(model, self.path(hf.geometry(model), 0))
 
 
-Reading = AsTrained | Under
+@dataclass(frozen=True)
+class Mapped:
+    """Measured through a map of relative positions, made by `map` for a window; under a closed form as well where there is a `path`.
+
+    With a `factor` t is pinned, and the map is made for a window so many times as wide; without one t = n/L.
+    """
+
+    map: Callable[[int], Map]
+    path: PathMaker | None = None
+    factor: float | None = None
+    context: Context = EVERYTHING
+
+    def made(self, window: int) -> Map:
+        """The map for a model trained at `window`."""
+        return self.map(round(window * (self.factor or 1)))
+
+    def prepare(self, model: nn.Module) -> nn.Module:
+        found = hf.geometry(model)
+        if self.path is not None:
+            model = hf.extend(model, self.path(found, 0), factor=self.factor)
+        return hf.remap(model, self.made(found.window), generator=torch.Generator().manual_seed(0))
+
+
+Reading = AsTrained | Under | Mapped
