@@ -19,6 +19,8 @@ _HOMES = {
     "search": ("factors_by_pair", "search_progress", "fitted_and_held_out", "held_out_by_length", "start_tokens"),
     "decoding": ("disagreement", "divergence_by_window"),
     "coverage": ("position_rows", "distances_met", "pairs_by_distance"),
+    "biases": ("bias_curves", "receptive_fields"),
+    "atlas": ("methods_by_place",),
     "looks": (),
     "style": (),
     "panels": (),
