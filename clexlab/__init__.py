@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 _SUBMODULES = (
     "absolute",
     "base",
+    "biases",
     "bounds",
     "bpe",
     "corpora",
@@ -43,6 +44,7 @@ _SUBMODULES = (
     "rows",
     "scaling",
     "search",
+    "small",
     "study",
     "taken",
     "tasks",
