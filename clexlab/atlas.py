@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from clexlab import positions, scaling
+from clexlab import biases, positions, scaling, sparse
+from clexlab.positions import maps
 
 # What a table of the atlas has, in this order.
 COLUMNS = ("place", "method", "what it puts there", "manifestation", "learned", "integration", "layers", "used in", "paper")
@@ -106,34 +107,88 @@ FORMULAS = {
     "e2_llm": "p_k = k + τ but for the first tokens, θ/g",
     "chunk_segments": "pieces of a long text at their own p",
     "prefix_segments": "a run behind scattered tokens, at their own p",
+    # P in reading
+    "rerope": "min(i−j, near)",
+    "leaky_rerope": "near + (i−j−near)/slowing beyond near",
+    "self_extend": "⌊i/g⌋ − ⌊j/g⌋ + near − ⌊near/g⌋ beyond near",
+    "dual_chunk": "within chunks, to the chunk before, to all others",
+    "string": "i − j − shift + local beyond shift",
+    "gali": "few in-between places, logits mixed",
+    "sinks": "places in a cache of sinks and recent tokens",
+    "lm_infinite": "min(i−j, limit) for first and recent tokens",
+    # B
+    "nope": "0",
+    "alibi": "−m_h n, m_h = 2^(−8h/H)",
+    "interpolated_alibi": "−m_h n / t",
+    "t5": "w_h[bucket(n)]",
+    "kerple_log": "−p ln(1 + a n)",
+    "kerple_power": "−a n^p",
+    "sandwich": "Σ_k cos(n / 10⁴^(2k/D)) / κ_h",
+    "fire": "f(ψ(n) / ψ(max(L, i))), ψ(x) = ln(1 + c x)",
+    "cope": "q_i · e[Σ gates between j and i]",
+    # M
+    "local": "⌊i/G⌋ = ⌊j/G⌋",
+    "s2": "⌊(i+o)/G⌋ = ⌊(j+o)/G⌋, o = 0 or G/2 by head",
+    "scca_fixed": "⌊(j+σ)/G⌋ = ⌊i/G⌋, σ = 0 or G/2 by head",
+    "scca_flow": "⌊(j+σ_h)/G⌋ = ⌊i/G⌋, σ_h grows with h",
+    "dilated": "every r-th token of a segment, to such tokens",
+    "dilated_neighbourhood": "i − j ∈ {0, δ, … (k−1)δ}",
+    "sda": "(i + o_h − j) mod δ = 0",
+    "selected_sda": "i mod δ = j mod δ = o_h",
+    "long_mixed": "SCCA fixed, SDA-2 and SDA-4 on 2 : 1 : 1 heads",
 }
 
 
-def _place(name: str, title: str, formula: str, kinds: Sequence[type], *facts: str) -> Place:
-    manifestation, integration, layers, used = facts
-    return Place(
-        name=name,
-        title=title,
-        formula=formula,
-        kinds=tuple(kinds),
-        manifestation=manifestation,
-        integration=integration,
-        layers=layers,
-        used=used,
-    )
-
-
 PLACES = (
-    _place("angle", "what angle: θ(t), A(t)", "θ(t), A(t)", scaling.SCALINGS, "embedding", "multiply", "every", "both"),
-    _place(
-        "drawn",
-        "which index: p in training",
-        "p drawn from t windows",
-        (*positions.SAMPLERS, *positions.SEGMENTS),
-        "embedding",
-        "multiply",
-        "every",
-        "training",
+    Place(
+        name="angle",
+        title="what angle: θ(t), A(t)",
+        formula="θ(t), A(t)",
+        kinds=scaling.SCALINGS,
+        manifestation="embedding",
+        integration="multiply",
+        layers="every",
+        used="both",
+    ),
+    Place(
+        name="drawn",
+        title="which index, in training: p",
+        formula="p drawn from t windows",
+        kinds=(*positions.SAMPLERS, *positions.SEGMENTS),
+        manifestation="embedding",
+        integration="multiply",
+        layers="every",
+        used="training",
+    ),
+    Place(
+        name="mapped",
+        title="which index, in reading: P(i, j)",
+        formula="P(i, j) in the place of i − j",
+        kinds=maps.MAPS,
+        manifestation="embedding",
+        integration="multiply",
+        layers="every",
+        used="reading",
+    ),
+    Place(
+        name="added",
+        title="what is added: B(i, j)",
+        formula="B(i, j)",
+        kinds=biases.BIASES,
+        manifestation="bias",
+        integration="add",
+        layers="every",
+        used="both",
+    ),
+    Place(
+        name="masked",
+        title="what is masked: M(i, j)",
+        formula="M(i, j)",
+        kinds=sparse.PATTERNS,
+        manifestation="mask",
+        integration="add 0 or −∞",
+        layers="every",
+        used="both",
     ),
 )
 
