@@ -94,14 +94,15 @@ def measure(place: Place, row: Row, seed: int, experiment: str, run: str) -> res
     model, log = (place.material.model(), {}) if row.tuning is None else trained(place, row.tuning, seed)
     model = row.reading.prepare(model).to(place.device)
     profile, window = place.profile, place.material.window
-    texts = place.material.texts(profile.texts, round(max(evaluation.FACTORS) * window))
-    measured = evaluation.measure(model, row.name, texts, window, context=row.reading.context, batch=profile.batch)
+    texts = place.material.texts(profile.texts, round(max(profile.factors) * window))
+    measured = evaluation.measure(model, row.name, texts, window, profile.factors, context=row.reading.context, batch=profile.batch)
     config = _config(place, row, seed)
     recalls = _recalls(place, model, row)
     made = evaluation.record(
         measured, experiment=experiment, run=run, config=config, seed=seed, device=place.device, recalls=recalls
     )
     metrics = {**made.metrics, **_path_metrics(evaluation.path_of(model), measured.result)}
+    metrics |= {} if row.tuning is None else row.tuning.found(model)
     measuring = time.perf_counter() - began
     metrics |= {"measuring_seconds": measuring, "training_seconds": log.get("seconds", 0.0), "curve": log.get("curve", [])}
     return replace(
@@ -163,7 +164,7 @@ def _put(file: Path, content: dict) -> None:
 
 
 def _extended(place: Place, tuning: Tuning, seed: int, *, training_positions: bool) -> nn.Module:
-    model = place.material.model()
+    model = tuning.start(place.material, seed)
     if tuning.path is None:
         return model
     path = tuning.path(hf.geometry(model), seed)
@@ -208,12 +209,12 @@ def _protocol(place: Place, row: Row) -> str:
 
 
 def _recalls(place: Place, model: nn.Module, row: Row) -> list[evaluation.Recall]:
-    """Exact recall of pass keys and of copied spans by length and depth; none where the profile has no trials."""
+    """Exact recall of whatever the material has to recall, by length and depth; none where the profile has no trials."""
     profile, window = place.profile, place.material.window
     if not profile.trials:
         return []
     longest, context, batch = round(max(profile.recall_factors) * window), row.reading.context, profile.batch
-    tasks = (draw(profile.trials, longest) for draw in (place.material.passkeys, place.material.copies))
+    tasks = (draw(profile.trials, longest) for draw in place.material.recalled)
     return [
         evaluation.recall(model, trials, window, profile.recall_factors, profile.depths, context=context, batch=batch) for trials in tasks
     ]

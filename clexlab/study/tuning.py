@@ -20,6 +20,7 @@ from clexlab.objectives import Distilled, NextToken, Objective
 from clexlab.positions import PerRow, Sampler
 from clexlab.positions.factors import Factors
 from clexlab.scaling.clex import EIGHT_STEPS
+from clexlab.study.material import Material
 from clexlab.taken import TakenAt
 from clexlab.training import PATH
 
@@ -191,6 +192,14 @@ class Tuning:
     def windows(self) -> int:
         """Windows of tokens that the model reads of every row: what a step has fewer rows for."""
         return 1 if isinstance(self.objective, Taken) else self.span
+
+    def start(self, given: Material, seed: int) -> nn.Module:
+        """What is trained, its own copy each time: the base model."""
+        return given.model()
+
+    def found(self, model: nn.Module) -> dict:
+        """What a record says of the trained model beside its losses and its path: nothing."""
+        return {}
 
     def describe(self, window: int) -> dict:
         """For a record: every choice by its name. A training is recognised by it, so what came later is told where it is not usual."""
