@@ -1,6 +1,6 @@
 """Marks to find again: the plainest recall there is, which a model of a million parameters learns from nothing in a minute.
 
-    row    … text ⟨b3⟩ text ⟨a7⟩ … text a? ⟨a7⟩ text … b? ⟨b3⟩ …      one mark of each kind, and later a question for each
+    row    … text ⟨b3⟩ text ⟨a7⟩ … text a? ⟨a7⟩ text … b? ⟨b3⟩ …      a mark of each kind, and behind them questions for each
     trial  [ … filler ] ⟨a7⟩ [ filler … ] a? → ⟨a7⟩
 
 A mark is a token that says its kind and its value; a question is a token that asks for the mark of a kind. One head that looks for
@@ -20,10 +20,15 @@ from clexlab.rows import Text
 
 # Kinds of marks, and values of each: with one question a kind they are all tokens of the alphabet.
 KINDS, VALUES = 4, 8
+# How often a row asks for each of its marks: what is asked once in a row of 128 tokens is not learned in some hundred steps.
+ASKED = 4
 
 
 class Marks:
-    """Training rows: text with a mark of every kind and, behind all of them, a question for every kind, in drawn order at drawn places."""
+    """Training rows: text with a mark of every kind and, behind all of them, four questions for each, in drawn order at drawn places.
+
+    An answer is a mark too, so only the first question of a kind has to be answered from the beginning.
+    """
 
     name = "mark"
 
@@ -35,7 +40,7 @@ class Marks:
         """`length` tokens; ValueError where the row has fewer than all marks and questions take."""
         values = torch.randint(VALUES, (KINDS,), generator=generator)
         said = self.marks[torch.arange(KINDS), values]
-        shown, asked = (torch.randperm(KINDS, generator=generator) for _ in range(2))
+        shown, asked = (torch.randperm(many, generator=generator) % KINDS for many in (KINDS, KINDS * ASKED))
         pieces = [*said[shown][:, None], *torch.stack([self.questions, said], dim=1)[asked]]
         return tasks.plant(pieces, self.filler.draw(generator), generator)
 
