@@ -1,37 +1,193 @@
-"""The families: one small model per way to tell positions, trained from nothing at one window, read at one to eight.
+"""The families: one small model for every way to tell positions, trained from nothing at one window, read at one to eight.
 
 Every bias of `biases.BIASES`; RoPE as it is, read under YaRN, and read with every map of `maps.MAPS`; every pattern of
-`sparse.PATTERNS`, with RoPE. The same tokens in the same order, the same first weights where models have the same parts, the same
-target tokens. Rows are text and text with marks (`clexlab.marks`): a token to find again however far back it stands. Loss beyond the
-window stays flat for a model that looks at its neighbours alone; whether it *uses* what is far, the marks tell: near and far in one
-length of text.
+`sparse.PATTERNS`, with RoPE. The same tokens in the same order, the same first weights but for those of a learned bias, the same
+target tokens. Rows are text, and text with marks (`clexlab.marks`): tokens to find again however far back they stand. Loss beyond the
+window stays flat for a model that looks at its neighbours alone; whether it *uses* what is far, the marks tell, near and far in texts
+of one length.
 
-Predictions were written before a row ran, with lesson 06's records known and, of this experiment, one short training of RoPE for the
-budget. They are of `PREDICTIONS`; a method without one has none.
+Predictions were written before a row ran, with lesson 06's records known and of this experiment nothing but short trainings of RoPE,
+with which the budget and the marks were chosen.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
-from clexlab import biases, evaluation, marks, receptive, rows, scaling, small, sparse
+from clexlab import base, biases, bpe, evaluation, marks, receptive, rows, scaling, small, sparse
 from clexlab.positions import maps
-from clexlab.results import Record
-from clexlab.study import material
+from clexlab.study import material, sizes
 from clexlab.study.material import Material
 from clexlab.study.methods import Row
 from clexlab.study.sizes import Profile
-from clexlab.study.tables import by_row
 from clexlab.study.tuning import AsTrained, Tuning
 
-WINDOW, BASE = 128, 10_000.0
-FACTORS = (1.0, 2.0, 4.0, 8.0)
-SHARES = {"text": 0.7, "mark": 0.3}
-# Where a mark stands in a text of eight windows: its beginning, its middle, and within a window of the question.
+SHAPE = small.Config(vocabulary=bpe.SIZE, hidden=128, layers=2, heads=4, window=128)
+ROPE_BASE = 10_000.0
+MARKED = 0.4
+# Where a mark stands in a text: its beginning, its middle, and at eight windows half a window before the question.
 FAR, MIDDLE, NEAR = 0.0, 0.5, 0.95
-# At so many distances a record has the bias of every layer and head.
+# At so many distances a record has what every head of every layer adds.
 POINTS = 24
+
+PROFILES = (
+    Profile(
+        name="smoke",
+        steps=2,
+        rows=4,
+        rate=3e-3,
+        texts=1,
+        factors=(1.0, 2.0, 4.0, 8.0),
+        trials=1,
+        depths=(FAR, MIDDLE, NEAR),
+        recall_factors=(1.0, 8.0),
+        seeds=(1,),
+        log_every=1,
+        save_every=1,
+        training_seconds=3.0,
+        measuring_seconds=3.0,
+        note="one seed and two steps: it shows that the study runs, and nothing else",
+    ),
+    Profile(
+        name="cpu",
+        steps=360,
+        rate=3e-3,
+        warmup=20,
+        factors=(1.0, 2.0, 4.0, 8.0),
+        trials=24,
+        depths=(FAR, MIDDLE, NEAR),
+        recall_factors=(1.0, 8.0),
+        log_every=20,
+        save_every=120,
+        training_seconds=110.0,
+        measuring_seconds=20.0,
+    ),
+    Profile(
+        name="gpu",
+        steps=4000,
+        rows=64,
+        rate=2e-3,
+        warmup=200,
+        texts=128,
+        factors=(1.0, 2.0, 4.0, 8.0),
+        trials=100,
+        depths=(FAR, MIDDLE, NEAR),
+        recall_factors=(1.0, 8.0),
+        batch=16,
+        log_every=100,
+        save_every=2000,
+        training_seconds=120.0,
+        measuring_seconds=30.0,
+    ),
+)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Fresh(Material):
+    """The corpus for models that begin from nothing: no base model, rows of text and of marks, recall of marks."""
+
+    shape: small.Config
+
+    def model(self) -> small.Small:
+        """One that nothing tells positions."""
+        return small.fresh(self.shape, 0)
+
+    @property
+    def weights(self) -> str:
+        """Every training draws its own."""
+        return "none"
+
+    @property
+    def recalled(self) -> tuple[Callable[[int, int], tuple[evaluation.Trial, ...]], ...]:
+        """Marks alone: pass keys and copies take longer to learn than these models are trained."""
+        return (self.marked,)
+
+    def marked(self, count: int, longest: int) -> tuple[evaluation.Trial, ...]:
+        """Marks in held-out text, the same ones for every run of every seed."""
+        return marks.trials(self.shape.vocabulary, self.held_out, longest, count, torch.Generator().manual_seed(0))
+
+    def rows(self, seed: int, count: int, span: int = 1, shares: Mapping[str, float] | None = None) -> rows.Rows:
+        """Text and marks: the same rows for every method of a seed. ValueError for other shares."""
+        if shares is not None:
+            raise ValueError(f"shares are {dict(shares)}; these models are trained on text and marks, {1 - MARKED:g} and {MARKED:g}")
+        text = rows.Text(self.train, span * self.window)
+        parts = {text: 1 - MARKED, marks.Marks(text, self.shape.vocabulary): MARKED}
+        return rows.mix(parts, count, torch.Generator().manual_seed(seed))
+
+
+@dataclass(frozen=True, kw_only=True)
+class FromScratch(Tuning):
+    """A small model trained from nothing: with a bias and no angles, or with RoPE, under a pattern or not."""
+
+    bias: type[biases.Bias] | None = None
+    pattern: type[sparse.Pattern] | None = None
+
+    def start(self, given: Material, seed: int) -> small.Small:
+        """Weights drawn with the seed. ValueError for a material without a shape of such models."""
+        if not isinstance(given, Fresh):
+            raise ValueError("this training begins from nothing; give it families.shipped(), which says how large a model")
+        return small.fresh(given.shape, seed, **vars(self.places(given.shape)))
+
+    def places(self, shape: small.Config) -> small.Places:
+        """What the model has in each place. A pattern is its published one for texts of the window, and stays so in longer ones."""
+        pattern = None if self.pattern is None else self.pattern.default(shape.window)
+        return small.Places(scaling=None if self.bias else rope(shape), bias=self.bias, pattern=pattern)
+
+    def describe(self, window: int) -> dict:
+        """For a record: that it begins from nothing, and what tells it positions."""
+        told = super().describe(window)
+        places = self.places(replace(SHAPE, window=window))
+        named = {"bias": None if self.bias is None else self.bias.name, "pattern": None if self.pattern is None else repr(places.pattern)}
+        return told | named | {"rope": self.bias is None, "base": ROPE_BASE, "marked": MARKED}
+
+    def found(self, model: nn.Module) -> dict:
+        """What the trained biases add by distance in a text of eight windows, and how far each head looks; by layer and head."""
+        kinds = [bias for bias in getattr(model.decoder, "biases", ()) if not bias.contextual]
+        if not kinds:
+            return {}
+        length = round(8 * model.shape.window)
+        curves = torch.stack([bias.curve(length) for bias in kinds])
+        fields = [receptive.field(curve).tolist() for curve in curves]
+        return {"bias": {"distances": (at := spread(length)), "added": curves[:, :, at].tolist(), "field": fields}}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reread(AsTrained):
+    """A model trained with RoPE, read with another path θ(t), or with a map of positions."""
+
+    path: type[scaling.Path] = scaling.Identity
+    positions: type[maps.Map] | None = None
+
+    def prepare(self, model: nn.Module) -> nn.Module:
+        """The same weights in other places. Noise that a map would draw is left out: a reading is to be the same each time."""
+        mapped = None if self.positions is None else self.positions.default(model.shape.window)
+        if getattr(mapped, "noise", None) is not None:
+            mapped = replace(mapped, noise=None)
+        return model.read_with(replace(model.places, scaling=rope(model.shape, self.path), positions=mapped)).eval()
+
+
+def rope(shape: small.Config, path: type[scaling.Path] = scaling.Identity) -> scaling.Path:
+    """RoPE for such a model, under a path with its published options."""
+    return path.default(head_dim=shape.head_dim, base=ROPE_BASE, window=shape.window)
+
+
+def spread(length: int) -> list[int]:
+    """Distances from 0 to length - 1, the closer the nearer."""
+    points: Float[Tensor, "points"] = torch.logspace(0, 1, POINTS, base=length, dtype=torch.float64)
+    return sorted({int(point) - 1 for point in points.round()})
+
+
+def shipped() -> Fresh:
+    """The standard library in the shipped tokenizer's tokens, and the shape of the models."""
+    given = material.shipped()
+    fields = {name: getattr(given, name) for name in ("tokenizer", "train", "held_out", "fingerprint")}
+    return Fresh(folder=Path("small"), window=SHAPE.window, shape=SHAPE, **fields)
+
+
+def profile_by_name(name: str) -> Profile:
+    """A budget of this experiment by its name; ValueError lists the names."""
+    return sizes.by_name(name, PROFILES)

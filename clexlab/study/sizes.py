@@ -1,5 +1,6 @@
 """How much a study spends: `smoke` shows that it runs, `cpu` fits a laptop, `gpu` one GPU in calls of ten minutes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from clexlab import training
@@ -84,9 +85,9 @@ PROFILES = (
 )
 
 
-def by_name(name: str) -> Profile:
+def by_name(name: str, profiles: Sequence[Profile] = PROFILES) -> Profile:
     """A profile by its name; ValueError lists the names."""
-    for profile in PROFILES:
+    for profile in profiles:
         if profile.name == name:
             return profile
-    raise ValueError(f"no profile is named {name!r}; there are {', '.join(profile.name for profile in PROFILES)}")
+    raise ValueError(f"no profile is named {name!r}; there are {', '.join(profile.name for profile in profiles)}")
