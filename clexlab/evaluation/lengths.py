@@ -26,6 +26,7 @@ from clexlab import frequencies, hf
 from clexlab.evaluation.contexts import EVERYTHING, Block, Context
 from clexlab.evaluation.prefill import read
 from clexlab.scaling.base import Path
+from clexlab.small.model import Small
 
 FACTORS = (1.0, 2.0, 4.0, 8.0, 16.0)
 # Called with the tokens read so far and in all.
@@ -149,7 +150,9 @@ def check_lengths(window: int, factors: Sequence[float]) -> dict[int, float]:
 
 
 def scale_at(model: nn.Module, length: int) -> float:
-    """The factor t that the model gives an uncached text of `length` tokens: its own rule if it is extended, else 1."""
+    """The factor t that the model gives an uncached text of `length` tokens: its own rule if it is extended or small, else 1."""
+    if isinstance(model, Small):
+        return model.factor_for(length)
     return 1.0 if path_of(model) is None else float(hf.rotary_of(model).factor_for(length))
 
 

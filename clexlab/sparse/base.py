@@ -66,9 +66,8 @@ class Pattern(abc.ABC):
         self.check(heads, length)
         for name, places in (("queries", queries), ("keys", keys)):
             if len(places) and not (0 <= int(places.min()) and int(places.max()) < length):
-                raise ValueError(
-                    f"{name} go from {int(places.min())} to {int(places.max())}; a text of {length} tokens has 0 … {length - 1}"
-                )
+                given = f"{int(places.min())} to {int(places.max())}"
+                raise ValueError(f"{name} go from {given}; a text of {length} tokens has 0 … {length - 1}")
         head = torch.arange(heads, device=queries.device)[:, None, None]
         return self.at(head, queries[:, None], keys, heads, length).expand(heads, len(queries), len(keys))
 

@@ -1,6 +1,5 @@
 """Several patterns in one layer: the heads are divided between them, in order."""
 
-import abc
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
