@@ -20,14 +20,14 @@ from clexlab.rows import Text
 
 # Kinds of marks, and values of each: with one question a kind they are all tokens of the alphabet.
 KINDS, VALUES = 4, 8
-# How often a row asks for each of its marks: what is asked once in a row of 128 tokens is not learned in some hundred steps.
-ASKED = 4
 
 
 class Marks:
-    """Training rows: text with a mark of every kind and, behind all of them, four questions for each, in drawn order at drawn places.
+    """Training rows: text with a mark of every kind and, behind all of them, questions for each, in drawn order at drawn places.
 
-    An answer is a mark too, so only the first question of a kind has to be answered from the beginning.
+    Every kind is asked for equally often: once in some rows, in others so often that hardly any text is left, and anything between. In
+    those a look at all tokens alike finds the values, and looking for the kind is learned from there; rows with one question each did
+    not teach it in 260 steps. An answer is a mark too, so the first question of a kind asks furthest back.
     """
 
     name = "mark"
@@ -40,7 +40,8 @@ class Marks:
         """`length` tokens; ValueError where the row has fewer than all marks and questions take."""
         values = torch.randint(VALUES, (KINDS,), generator=generator)
         said = self.marks[torch.arange(KINDS), values]
-        shown, asked = (torch.randperm(many, generator=generator) % KINDS for many in (KINDS, KINDS * ASKED))
+        often = int(torch.randint(1, max(1, (self.length - KINDS) // (2 * KINDS)) + 1, (), generator=generator))
+        shown, asked = (torch.randperm(many, generator=generator) % KINDS for many in (KINDS, KINDS * often))
         pieces = [*said[shown][:, None], *torch.stack([self.questions, said], dim=1)[asked]]
         return tasks.plant(pieces, self.filler.draw(generator), generator)
 

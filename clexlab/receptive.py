@@ -6,7 +6,6 @@ Content can move attention by its logits' spread of a few units, so a field is a
 neighbours' needs a content logit of ten to be seen.
 """
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from clexlab import base, biases, bpe, evaluation, marks, receptive, rows, scaling, small, sparse
+from clexlab import biases, bpe, evaluation, marks, receptive, rows, scaling, small, sparse
 from clexlab.positions import maps
 from clexlab.study import material, sizes
 from clexlab.study.material import Material
@@ -163,11 +163,108 @@ class Reread(AsTrained):
     positions: type[maps.Map] | None = None
 
     def prepare(self, model: nn.Module) -> nn.Module:
-        """The same weights in other places. Noise that a map would draw is left out: a reading is to be the same each time."""
-        mapped = None if self.positions is None else self.positions.default(model.shape.window)
-        if getattr(mapped, "noise", None) is not None:
-            mapped = replace(mapped, noise=None)
-        return model.read_with(replace(model.places, scaling=rope(model.shape, self.path), positions=mapped)).eval()
+        """The same weights in other places."""
+        places = replace(model.places, scaling=rope(model.shape, self.path), positions=self.mapped(model.shape.window))
+        return model.read_with(places).eval()
+
+    def describe(self, window: int) -> dict:
+        """For a record: path and map."""
+        return {"read_with": {"path": self.path.name, "positions": None if self.positions is None else repr(self.mapped(window))}}
+
+    def mapped(self, window: int) -> maps.Map | None:
+        """The map with its published options. Noise that it would draw is left out: a reading is to be the same each time."""
+        made = None if self.positions is None else self.positions.default(window)
+        return made if getattr(made, "noise", None) is None else replace(made, noise=None)
+
+
+ROPE = FromScratch(name="families-rope")
+# What was expected before any row ran, by the name of the row.
+PREDICTIONS = {
+    "rope": "Within two hundredths of the best at 1×. It breaks: four tenths above its own 1× at 8×, and marks are found near and not"
+    " far: half a window further than any trained distance the angles of the slow pairs are new.",
+    "rope-yarn": "A fifth of a nat above its 1× at 8×: better than plain RoPE at every length beyond 1×. Marks are found far in more"
+    " trials than without it, in fewer than near.",
+    "rope-rerope": "Within a tenth of its 1× at 8×: no distance is new. Marks are found far: they are told by content, which it keeps.",
+    "rope-leaky-rerope": "As ReRoPE within three hundredths: order among far keys is worth little to so small a model.",
+    "rope-self-extend": "As ReRoPE within three hundredths.",
+    "rope-dual-chunk": "A tenth above its 1× at 8×; marks are found far.",
+    "rope-string": "At 8× as bad as plain RoPE: it moves distances by a third of a window, and was made for texts within it.",
+    "rope-gali": "Between YaRN and ReRoPE: chunks read in one call lose neighbours.",
+    "rope-sinks": "Flat to two hundredths, and blind: marks are found near, and far as seldom as by guessing.",
+    "rope-lm-infinite": "As sinks, within two hundredths.",
+    "bias-nope": "The worst of the biases at 1×, by a tenth. It breaks slowly: between ALiBi and RoPE at 8×. Marks are found at any"
+    " distance at 1×; at 8× attention is spread over eight times the keys, so far and near alike fall to a half.",
+    "bias-alibi": "Flat: at 8× within two hundredths of its 1×. Marks near are found in nearly all trials; far ones in fewer: the"
+    " flattest head takes 3.8 off a mark 976 tokens back, which content can pay.",
+    "bias-interpolated-alibi": "At 1× ALiBi's numbers bit for bit, for nothing is interpolated. At 8× a tenth above ALiBi, because"
+    " every head looks eight times as far, neighbours' heads too; far marks are found more often than with ALiBi.",
+    "bias-t5": "At 1× among the best. At 8× a tenth above it: the last bucket is for 900 keys that it was trained on 15 of. Far marks"
+    " are found.",
+    "bias-kerple-log": "Flat to three hundredths, and below ALiBi at every length by one. Far marks found in more trials than with ALiBi.",
+    "bias-kerple-power": "As ALiBi within two hundredths; far marks are not found: a power falls faster the further.",
+    "bias-sandwich": "Flat to five hundredths; ALiBi's loss within two. Far marks are found: it falls as a logarithm.",
+    "bias-fire": "Within a tenth of its 1× at 8×, with no bound on the distance; far marks are found as often as near ones.",
+    "bias-cope": "The best at 1× by a hundredth or none. Beyond the window counts are clipped at 63 as they were within it: a tenth"
+    " above its 1× at 8×, far marks found.",
+    "sparse-local": "The worst at 1× but for the dilated ones: no token sees beyond its chunk of 32. Flat; marks in another chunk are"
+    " not found.",
+    "sparse-s2": "Below block local by half a tenth, above full RoPE by as much. Flat, for no distance is new; two layers carry nothing"
+    " further than two chunks, so far marks are not found.",
+    "sparse-scca-fixed": "Below S2 by two hundredths: its moved heads see whole windows. Flat; far marks are not found.",
+    "sparse-scca-flow": "As SCCA fixed, with more reach: flat, far marks are not found at 8×.",
+    "sparse-dilated": "The worst of all at 1×, by three tenths: a head is silent at every other token.",
+    "sparse-dilated-neighbourhood": "Far above block local at 1×: no head sees the token before. Flat.",
+    "sparse-sda": "Near full RoPE at 1×, for the heads share all keys out; it breaks as RoPE does, and finds far marks as seldom.",
+    "sparse-selected-sda": "Above SDA by two tenths at 1×: a head is silent at every other token. It breaks.",
+    "sparse-long-mixed": "Between SCCA fixed and SDA at 1×; at 8× between them too, for half of its heads are local.",
+}
+
+
+def _name(place: str, kind: type) -> str:
+    return f"{place}-{kind.name.replace('_', '-')}"
+
+
+def _row(name: str, title: str, about: str, tuning: FromScratch, reading: AsTrained = AsTrained(), against: str = "") -> Row:  # noqa: B008
+    return Row(
+        name=name, title=title, about=about, tuning=tuning, reading=reading, against=against, prediction=PREDICTIONS.get(name, "")
+    )
+
+
+FAMILIES = (
+    _row("rope", "RoPE", "plain RoPE, read as it was trained", ROPE),
+    _row("rope-yarn", "RoPE, read under YaRN", "the model of RoPE under YaRN at t = n/L", ROPE, Reread(path=scaling.YaRN), "rope"),
+    *(
+        _row(
+            _name("rope", kind),
+            f"RoPE, read with {kind.title}",
+            f"the model of RoPE with the positions of {kind.title}, its published options scaled to the window",
+            ROPE,
+            Reread(positions=kind),
+            "rope",
+        )
+        for kind in maps.MAPS
+    ),
+    *(
+        _row(
+            name := _name("bias", kind),
+            kind.title,
+            f"{kind.title} in the place of angles, its published options",
+            FromScratch(name=f"families-{name}", bias=kind),
+            against="rope",
+        )
+        for kind in biases.BIASES
+    ),
+    *(
+        _row(
+            name := _name("sparse", kind),
+            f"RoPE, {kind.title}",
+            f"RoPE, trained and read under {kind.title} with its published options for texts of one window",
+            FromScratch(name=f"families-{name}", pattern=kind),
+            against="rope",
+        )
+        for kind in sparse.PATTERNS
+    ),
+)
 
 
 def rope(shape: small.Config, path: type[scaling.Path] = scaling.Identity) -> scaling.Path:

@@ -194,7 +194,7 @@ def _config(place: Place, row: Row, seed: int) -> dict:
     config = {"row": row.name, "title": row.title, "about": row.about, "prediction": row.prediction, "control": row.control}
     config |= {"against": row.against, "profile": profile.name, "model": place.material.folder.name}
     config |= {"texts": profile.texts, "trials": profile.trials, "depths": list(profile.depths)}
-    config |= {**_origin(place), "tuning": None}
+    config |= {**_origin(place), **row.reading.describe(place.material.window), "tuning": None}
     return config if row.tuning is None else config | {"tuning": _asked(place, row.tuning, seed)}
 
 

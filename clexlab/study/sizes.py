@@ -11,9 +11,9 @@ from clexlab.evaluation.lengths import FACTORS
 class Profile:
     """The budget that all rows of a study have in common.
 
-    `steps` of `rows` rows of one window, or of as many fewer longer ones: equal tokens. Measured on `texts` held-out texts at `factors`,
-    and on `trials` things to recall at `depths` and `recall_factors` (none: recall is left out). `training_seconds` and `measuring_seconds` are first
-    guesses for planning a call, replaced by what is seen.
+    `steps` of `rows` rows of one window, or of as many fewer longer ones: equal tokens. Measured on `texts` held-out texts at
+    `factors`, and on `trials` things to recall at `depths` and `recall_factors` (none: recall is left out). `training_seconds` and
+    `measuring_seconds` are first guesses for planning a call, replaced by what is seen.
     """
 
     name: str

@@ -226,6 +226,10 @@ class AsTrained:
     def prepare(self, model: nn.Module) -> nn.Module:
         return model
 
+    def describe(self, window: int) -> dict:
+        """For a record: what of the reading neither its context nor its path says."""
+        return {}
+
 
 @dataclass(frozen=True)
 class Under:
@@ -236,6 +240,10 @@ class Under:
 
     def prepare(self, model: nn.Module) -> nn.Module:
         return hf.extend(model, self.path(hf.geometry(model), 0))
+
+    def describe(self, window: int) -> dict:
+        """Nothing: a record has the path."""
+        return {}
 
 
 Reading = AsTrained | Under

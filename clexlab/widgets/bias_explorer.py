@@ -122,11 +122,12 @@ class BiasExplorer(Explorer):
         kind, beyond = self._kind, int((self.fields >= self.window).sum())
         low, high = int(self.fields.min()), int(self.fields.max())
         words = f"<b>{kind.title}</b>, {self.length:,} keys of equal content: {self.share:.0%} of a head's attention lies within"
-        words += f" <b>{low:,}</b> to <b>{high:,}</b> tokens; <b>{beyond} of {self.heads}</b> heads look beyond the window of {self.window:,}."
+        words += f" <b>{low:,}</b> to <b>{high:,}</b> tokens; <b>{beyond} of {self.heads}</b> heads look beyond the window"
+        words += f" of {self.window:,}."
         fallen = float(self.curve[flattest, 1] - self.curve[flattest, min(self.window, self.length - 1)])
         words += f" To be seen like the neighbour, a key one window back needs {fallen:.2f} more logit in the head that looks furthest."
         if kind.contextual:
-            words += " Its bias is a matter of content, and content is zero here: queries are zero, all gates half open, and nothing is added."
+            words += " Its bias is a matter of content: here queries are zero, all gates are half open, and nothing is added."
         return words + (f" Here {MADE_UP[kind]}." if kind in MADE_UP else "")
 
 
