@@ -91,6 +91,13 @@ LESSONS = (
         minutes=50,
     ),
     Lesson(
+        number=11,
+        title="biases and the atlas",
+        question="What does a model see of the far tokens that its bias, its map or its mask lets through?",
+        outcome="you tell a flat loss from a model that reads far, and place every method in one formula",
+        minutes=55,
+    ),
+    Lesson(
         number=17,
         title="your own model",
         question="How do I extend, measure, save and export a model of mine?",
@@ -101,7 +108,6 @@ LESSONS = (
 
 PLANNED = (
     (10, "without training"),
-    (11, "biases and the atlas"),
     (12, "sparse attention"),
     (13, "effective context"),
     (14, "retrieve or extend"),

@@ -26,8 +26,8 @@ class Marks:
     """Training rows: text with a mark of every kind and, behind all of them, questions for each, in drawn order at drawn places.
 
     Every kind is asked for equally often: once in some rows, in others so often that hardly any text is left, and anything between. In
-    those a look at all tokens alike finds the values, and looking for the kind is learned from there; rows with one question each did
-    not teach it in 260 steps. An answer is a mark too, so the first question of a kind asks furthest back.
+    those a look at all tokens alike finds the values, and looking for the kind is learned from there; rows with one or with four
+    questions each did not teach it in 240 steps. An answer is a mark too, so the first question of a kind asks furthest back.
     """
 
     name = "mark"

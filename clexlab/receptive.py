@@ -6,12 +6,23 @@ Content can move attention by its logits' spread of a few units, so a field is a
 neighbours' needs a content logit of ten to be seen.
 """
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from clexlab import frequencies
+from clexlab.biases.base import Bias
 
 SHARE = 0.99
+
+
+def curve(bias: Bias, length: int) -> Float[Tensor, "heads length"]:
+    """B of the last of `length` tokens for its keys by distance, in float64; queries and keys are zero where the bias looks at them."""
+    if not bias.contextual:
+        return bias.curve(length)
+    nothing, places = torch.zeros(1, bias.heads, length, bias.head_dim), torch.arange(length)
+    with torch.no_grad():
+        return bias.added(nothing[:, :, -1:], nothing, places[-1:], places)[0, :, 0].flip(-1).double()
 
 
 def weights(curve: Float[Tensor, "heads length"]) -> Float[Tensor, "heads length"]:

@@ -27,7 +27,7 @@ from clexlab.study.sizes import Profile
 from clexlab.study.tuning import AsTrained, Tuning
 
 SHAPE = small.Config(vocabulary=bpe.SIZE, hidden=128, layers=2, heads=4, window=128)
-ROPE_BASE = 10_000.0
+ROPE_BASE, FACTORS = 10_000.0, (1.0, 2.0, 4.0, 8.0)
 MARKED = 0.4
 # Where a mark stands in a text: its beginning, its middle, and at eight windows half a window before the question.
 FAR, MIDDLE, NEAR = 0.0, 0.5, 0.95
@@ -41,7 +41,7 @@ PROFILES = (
         rows=4,
         rate=3e-3,
         texts=1,
-        factors=(1.0, 2.0, 4.0, 8.0),
+        factors=FACTORS,
         trials=1,
         depths=(FAR, MIDDLE, NEAR),
         recall_factors=(1.0, 8.0),
@@ -57,7 +57,7 @@ PROFILES = (
         steps=360,
         rate=3e-3,
         warmup=20,
-        factors=(1.0, 2.0, 4.0, 8.0),
+        factors=FACTORS,
         trials=24,
         depths=(FAR, MIDDLE, NEAR),
         recall_factors=(1.0, 8.0),
@@ -73,7 +73,7 @@ PROFILES = (
         rate=2e-3,
         warmup=200,
         texts=128,
-        factors=(1.0, 2.0, 4.0, 8.0),
+        factors=FACTORS,
         trials=100,
         depths=(FAR, MIDDLE, NEAR),
         recall_factors=(1.0, 8.0),

@@ -4,8 +4,6 @@ import inspect
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from clexlab import biases, receptive
 from clexlab.figures import style
@@ -92,7 +90,7 @@ class BiasExplorer(Explorer):
         self._draw()
 
     def _draw(self) -> None:
-        self.curve = curve_of(self.bias, self.length)
+        self.curve = receptive.curve(self.bias, self.length)
         self.fields = receptive.field(self.curve, self.share)
         values, within = self.curve.numpy(), receptive.weights(self.curve).cumsum(-1).numpy()
         flattest, heads = int(self.fields.argmax()), np.arange(1, self.heads + 1)
@@ -129,16 +127,6 @@ class BiasExplorer(Explorer):
         if kind.contextual:
             words += " Its bias is a matter of content: here queries are zero, all gates are half open, and nothing is added."
         return words + (f" Here {MADE_UP[kind]}." if kind in MADE_UP else "")
-
-
-def curve_of(bias: biases.Bias, length: int) -> Float[Tensor, "heads length"]:
-    """B of the last of `length` tokens by distance, with queries and keys of zeros where the bias looks at them."""
-    if not bias.contextual:
-        return bias.curve(length)
-    nothing = torch.zeros(1, bias.heads, length, bias.head_dim)
-    places = torch.arange(length)
-    with torch.no_grad():
-        return bias.added(nothing[:, :, -1:], nothing, places[-1:], places)[0, :, 0].flip(-1).double()
 
 
 def _fill(bias: biases.Bias, fall: float, rate: float) -> None:
