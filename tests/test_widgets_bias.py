@@ -34,8 +34,8 @@ def test_every_bias_is_offered_and_shows_its_options_alone(explorer):
     for kind in biases.BIASES:
         explorer.method = kind.name
         assert explorer.notice.value == "" and type(explorer.bias) is kind and kind.title in explorer.sentence
-        shown[kind.name] = {name for name in (*page.OPTIONS, "fall", "rate") if explorer.controls[name].layout.display is None}
-    assert shown["t5"] == {"buckets", "furthest", "fall"} and shown["sandwich"] == {"width"} and shown["fire"] == {"threshold", "fall"}
+        shown[kind.name] = {name for name in (*page.OPTIONS, "fall") if explorer.controls[name].layout.display is None}
+    assert shown["t5"] == {"buckets", "furthest", "fall"} and shown["sandwich"] == {"width"} and shown["fire"] == {"rate", "fall"}
     assert shown["kerple_log"] == shown["kerple_power"] == {"fall", "rate"}
     assert shown["alibi"] == shown["nope"] == shown["cope"] == shown["interpolated_alibi"] == set()
 
@@ -45,7 +45,7 @@ def test_what_is_drawn_is_what_the_package_computes(explorer, kind):
     explorer.method = kind.name
     wanted = receptive.curve(explorer.bias, 256)
     reached = receptive.field(wanted)
-    np.testing.assert_array_equal(curve(explorer, page.FIELDS).y, np.maximum(reached, 0.5))
+    np.testing.assert_array_equal(curve(explorer, page.FIELDS).y, np.maximum(reached.numpy(), 0.5))
     flattest, drawn = int(reached.argmax()), curve(explorer, page.FLATTEST_WITHIN)
     within = receptive.weights(wanted).cumsum(-1)[flattest]
     np.testing.assert_allclose(drawn.y, within[drawn.x.astype(int)], **SENT)
@@ -87,7 +87,7 @@ def test_what_is_learned_is_made_up_and_the_sentence_says_so(explorer):
         ("t5", "furthest"),
         ("t5", "fall"),
         ("sandwich", "width"),
-        ("fire", "threshold"),
+        ("fire", "rate"),
         ("fire", "fall"),
         ("kerple_log", "rate"),
         ("kerple_power", "fall"),

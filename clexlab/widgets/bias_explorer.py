@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from clexlab import biases, receptive
+from clexlab.biases.kerple import KERPLE
 from clexlab.figures import style
 from clexlab.figures.biases import thinned
 from clexlab.figures.panels import joined
@@ -15,7 +16,7 @@ from clexlab.widgets.live_chart import Axis, Curve, LiveChart, Panel
 HEADS, WINDOWS, FACTORS = (1, 2, 4, 8, 12, 16, 32), (64, 128, 256, 512, 1024, 2048), (1, 2, 4, 8, 16)
 SHARES = (("half", 0.5), ("90 %", 0.9), ("99 %", receptive.SHARE))
 # What a bias may have beside its heads and window, by the name of the control that sets it.
-OPTIONS = ("buckets", "furthest", "width", "threshold")
+OPTIONS = ("buckets", "furthest", "width", "rate")
 # What is learned has no value before training: the explorer makes one up, of this size.
 MADE_UP = {
     biases.T5: "the table is made up: it falls evenly over the buckets, by the fall in the first head and less in each next",
@@ -33,13 +34,13 @@ class BiasExplorer(Explorer):
     Content logits are zero: all that attention sees is the bias. What a bias learns is set by hand, and the sentence says how.
 
     Attributes, readable and settable: `method` (a name of `biases.BIASES`), `heads`, `window` (tokens), `factor` (t), `share`, `fall`
-    and `rate` (of what is learned), and the options `buckets`, `furthest`, `width`, `threshold`. `bias` is the one drawn now, `curve`
+    and `rate` (of what is learned), and the options `buckets`, `furthest`, `width`. `bias` is the one drawn now, `curve`
     its B by head and distance, `fields` how far each head looks.
     """
 
     method, heads, window, factor = control("method"), control("heads"), control("window"), control("factor")
     share, fall, rate = control("share"), control("fall"), control("rate")
-    buckets, furthest, width, threshold = control("buckets"), control("furthest"), control("width"), control("threshold")
+    buckets, furthest, width = control("buckets"), control("furthest"), control("width")
 
     def __init__(self, method: str = "alibi", heads: int = 8, window: int = 512, factor: int = 4) -> None:
         controls = {
@@ -49,11 +50,10 @@ class BiasExplorer(Explorer):
             "factor": steps_slider("factor t", list(FACTORS), factor),
             "share": choices("share", list(SHARES), receptive.SHARE),
             "fall": log_slider("fall", -3, 5, 0.25, 4.0),
-            "rate": log_slider("rate a", -7, 1, 0.25, 0.5),
+            "rate": log_slider("rate a, c", -7, 1, 0.25, 0.125),
             "buckets": steps_slider("buckets", [8, 16, 32, 64], 32),
             "furthest": steps_slider("furthest", [64, 128, 256, 512, 1024], 128),
             "width": steps_slider("width", [16, 32, 64, 128, 256], 128),
-            "threshold": steps_slider("threshold L", [32, 64, 128, 256, 512], 128),
         }
         super().__init__("How far a bias lets a head look", controls, _chart())
         self.listen(self._new_method, "method")
@@ -82,10 +82,9 @@ class BiasExplorer(Explorer):
 
     def _new_method(self) -> None:
         wanted = set(inspect.signature(self._kind.__init__).parameters)
-        kernels = (biases.KERPLELog, biases.KERPLEPower)
         shown = {name for name in OPTIONS if name in wanted}
-        shown |= ({"fall"} if self._kind in MADE_UP else set()) | ({"rate"} if self._kind in kernels else set())
-        for name in (*OPTIONS, "fall", "rate"):
+        shown |= ({"fall"} if self._kind in MADE_UP else set()) | ({"rate"} if issubclass(self._kind, KERPLE) else set())
+        for name in (*OPTIONS, "fall"):
             self.controls[name].layout.display = None if name in shown else "none"
         self._draw()
 

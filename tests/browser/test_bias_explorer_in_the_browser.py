@@ -22,7 +22,7 @@ def finding(notebook, *words):
 def options(notebook):
     """The labels of the controls in view."""
     labels = notebook.page.locator(".clexlab-explorer-controls .widget-label:visible").all_inner_texts()
-    return {label.strip() for label in labels} & {"fall", "rate a", "buckets", "furthest", "width", "threshold L"}
+    return {label.strip() for label in labels} & {"fall", "rate a, c", "buckets", "furthest", "width"}
 
 
 def test_curves_are_drawn_and_the_sentence_stands_below(notebook):
