@@ -18,7 +18,7 @@ from clexlab.positions import maps
 
 # What a table of the atlas has, in this order.
 COLUMNS = ("place", "method", "what it puts there", "manifestation", "learned", "integration", "layers", "used in", "paper")
-PAPERS = "https://arxiv.org/abs/"
+PAPERS, CODE = "https://arxiv.org/abs/", "https://github.com/"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,8 @@ class Entry:
 
     def cells(self) -> tuple[str, ...]:
         """One text for each of `COLUMNS`, without the bars that end a cell of a Markdown table."""
-        cite = f"[{self.paper.removeprefix(PAPERS)}]({self.paper})" if self.paper.startswith("http") else self.paper or "–"
+        short = self.paper.removeprefix(PAPERS).removeprefix(CODE)
+        cite = f"[{short}]({self.paper})" if self.paper.startswith("http") else self.paper or "–"
         facts = (self.manifestation, "yes" if self.learned else "no", self.place.integration, self.place.layers, self.place.used)
         return tuple(cell.replace("|", "∣") for cell in (self.place.title, self.title, self.formula, *facts, cite))
 

@@ -6,6 +6,7 @@ import pytest
 from torch import nn
 
 from clexlab import atlas, biases, figures, positions, scaling, sparse
+from clexlab.figures import atlas as page
 from clexlab.positions import maps
 
 TUPLES = (scaling.SCALINGS, positions.SAMPLERS, positions.SEGMENTS, maps.MAPS, biases.BIASES, sparse.PATTERNS)
@@ -72,15 +73,14 @@ def test_columns_can_be_chosen_and_unknown_ones_are_refused():
 
 def test_the_picture_has_every_method_once_under_its_place():
     figure = figures.methods_by_place(atlas.entries())
-    shown = [(x, text) for trace in figure.data for x, text in zip(trace.x, trace.text, strict=True)]
+    shown = [(x, about[0]) for trace in figure.data for x, about in zip(trace.x, trace.customdata, strict=True)]
     assert sorted(shown) == sorted((atlas.PLACES.index(line.place), line.title) for line in atlas.entries())
     assert len({(x, y) for trace in figure.data for x, y in zip(trace.x, trace.y, strict=True)}) == len(shown)
     assert len(figure.layout.annotations) == len(atlas.PLACES)
+    assert page.label("SDA, class shift (parametric family)") == "  SDA, class shift<br>  (parametric family)" and page.label("PI") == "  PI"
 
 
 def test_the_sign_says_what_is_learned_and_what_is_for_training_alone():
-    from clexlab.figures import atlas as page
-
     sorts = {line.name: page.sort_of(line) for line in atlas.entries()}
     assert sorts["clex"] == page.LEARNED and sorts["yarn"] == page.FIXED and sorts["skip_wise"] == page.TRAINING
 

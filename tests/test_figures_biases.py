@@ -43,3 +43,8 @@ def test_figures_without_anything_are_refused():
         figures.bias_curves({}, 16)
     with pytest.raises(ValueError, match="no field given"):
         figures.receptive_fields({}, 16, 64)
+
+
+def test_a_constant_is_taken_off():
+    plain, moved = (figures.bias_curves({"one": biases.ALiBi(heads=2).curve(64) + shift}, 16).data[0].y for shift in (0, 30))
+    np.testing.assert_allclose(plain, moved)

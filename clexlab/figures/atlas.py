@@ -14,7 +14,7 @@ LOOKS = {
     FIXED: dict(symbol="circle", color=style.COLOURS[0]),
     TRAINING: dict(symbol="circle-open", color=style.COLOURS[2]),
 }
-ROW_HEIGHT = 27
+ROW_HEIGHT, LONGEST_LABEL = 32, 22
 
 
 def methods_by_place(lines: Sequence[Entry]) -> go.Figure:
@@ -30,13 +30,14 @@ def methods_by_place(lines: Sequence[Entry]) -> go.Figure:
         figure.add_scatter(
             x=[x for x, _, _ in found],
             y=[y for _, y, _ in found],
-            text=[line.title for _, _, line in found],
-            customdata=[[line.place.title, line.formula] for _, _, line in found],
+            text=[label(line.title) for _, _, line in found],
+            customdata=[[line.title, line.place.title, line.formula] for _, _, line in found],
             mode="markers+text",
             textposition="middle right",
+            textfont=dict(size=12),
             marker=dict(size=10, line=dict(width=2, color=look["color"]), **look),
             name=sort,
-            hovertemplate="<b>%{text}</b><br>%{customdata[0]}<br>%{customdata[1]}<extra></extra>",
+            hovertemplate="<b>%{customdata[0]}</b><br>%{customdata[1]}<br>%{customdata[2]}<extra></extra>",
         )
     for x, place in enumerate(places):
         term, _, what = place.title.partition(": ")
@@ -50,6 +51,12 @@ def methods_by_place(lines: Sequence[Entry]) -> go.Figure:
         margin=dict(l=10, r=10, t=50, b=40),
     )
     return figure
+
+
+def label(title: str) -> str:
+    """A title as it stands beside its sign: a long one in two lines, broken before its brackets."""
+    short = title.replace(" (", "<br>(") if len(title) > LONGEST_LABEL else title
+    return "<br>".join(f"  {part}" for part in short.split("<br>"))
 
 
 def sort_of(line: Entry) -> str:

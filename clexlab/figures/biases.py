@@ -11,22 +11,22 @@ from clexlab.figures import style
 from clexlab.figures.panels import guide, joined, legend_below, numbers
 
 DISTANCE_AXIS = "distance n (tokens)"
-BIAS_AXIS = "bias B(n), added to the logit"
+BIAS_AXIS = "B(n) − B(0), on the logit"
 # On a logarithmic axis so many points are a curve.
 POINTS = 160
 
 
 def bias_curves(curves: Mapping[str, Float[Tensor, "heads length"]], window: int, lowest: float = -25.0) -> go.Figure:
-    """B(n) from n = 1 on, a colour a method and a line a head; the window is a line. Below `lowest` nothing is drawn.
+    """B(n) - B(0) from n = 1 on, a colour a method and a line a head; the window is a line. Below `lowest` nothing is drawn.
 
-    exp(-25) of a neighbour's attention is none. ValueError without a curve.
+    A constant is nothing to a softmax, so B(0) is taken off; and exp(-25) of a neighbour's attention is none. ValueError without a curve.
     """
     if not curves:
         raise ValueError("no curve given; pass {title: bias.curve(length)}")
     figure = style.figure("What each bias adds to a logit", height=440)
     for index, (title, curve) in enumerate(curves.items()):
         values = numbers(curve)
-        x, y = joined(*thinned(values))
+        x, y = joined(*thinned(values - values[:, :1]))
         y = np.where(y < lowest, np.nan, y)
         figure.add_scatter(x=x, y=y, mode="lines", name=title, line=style.method_line(index), hovertemplate="n = %{x}: %{y:.3~g}")
     figure.add_vline(x=window, line=guide())

@@ -29,7 +29,7 @@ HEADS_B, FLATTEST_B, WINDOW_B, END_B, WITHIN, FLATTEST_WITHIN, SHARE_LINE, WINDO
 
 
 class BiasExplorer(Explorer):
-    """The last of t windows of tokens looks back: B(n), the share of attention within n, the distance that holds the chosen share.
+    """The last of t windows of tokens looks back: B(n) - B(0), the share of attention within n, the distance that holds the chosen share.
 
     Content logits are zero: all that attention sees is the bias. What a bias learns is set by hand, and the sentence says how.
 
@@ -91,7 +91,8 @@ class BiasExplorer(Explorer):
     def _draw(self) -> None:
         self.curve = receptive.curve(self.bias, self.length)
         self.fields = receptive.field(self.curve, self.share)
-        values, within = self.curve.numpy(), receptive.weights(self.curve).cumsum(-1).numpy()
+        # A constant is nothing to a softmax: all curves begin at 0.
+        values, within = (self.curve - self.curve[:, :1]).numpy(), receptive.weights(self.curve).cumsum(-1).numpy()
         flattest, heads = int(self.fields.argmax()), np.arange(1, self.heads + 1)
         at, some = thinned(values)
         some = np.where(some < LOWEST, np.nan, some)
@@ -149,7 +150,7 @@ def _fill(bias: biases.Bias, fall: float, rate: float) -> None:
 def _chart() -> LiveChart:
     distance = Axis("distance n", "tokens", scale="log2")
     panels = (
-        Panel("What is added", distance, Axis("B(n)")),
+        Panel("What is added", distance, Axis("B(n) − B(0)")),
         Panel("Attention at equal content", distance, Axis("share within n", low=0.0, high=1.02)),
         Panel("How far each head looks", Axis("head"), Axis("distance n", "tokens", scale="log2")),
     )
@@ -164,7 +165,7 @@ def _chart() -> LiveChart:
         Curve(1, "furthest-looking head", colour=mark, width=3, legend=False),
         Curve(1, "chosen share", dash="longdash", width=1, told=False),
         Curve(1, "window", **window, legend=False),
-        Curve(2, "its field", colour=blue, width=0, marker=8),
+        Curve(2, "field of a head", colour=blue, width=0, marker=8),
         Curve(2, "window", **window, legend=False),
         Curve(2, "t · window", **end, legend=False),
     )

@@ -28,7 +28,7 @@ def options(notebook):
 def test_curves_are_drawn_and_the_sentence_stands_below(notebook):
     assert notebook.troubles() == []
     drawn = notebook.drawn()
-    assert drawn["its field"] == 4 and drawn["heads"] > 100
+    assert drawn["field of a head"] == 4 and drawn["heads"] > 100
     finding(notebook, "ALiBi", "256 keys of equal content", "look beyond the window of 64")
     assert options(notebook) == set()
 
