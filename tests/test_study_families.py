@@ -7,7 +7,7 @@ import pytest
 import torch
 from study_tiny import quiet
 
-from clexlab import biases, bpe, cli, marks, results, scaling, small, sparse, study
+from clexlab import biases, bpe, cli, figures, marks, results, scaling, small, sparse, study
 from clexlab.positions import maps
 from clexlab.study import families, family_claims, runs
 
@@ -173,6 +173,11 @@ def test_the_table_sets_near_and_far_beside_the_loss(records):
     by_depth = {"1": {"0": 0.5, "0.95": 1.0}, "8": {"0": 0.0, "0.95": 1.0}}
     made = replace(records["rope"], metrics=records["rope"].metrics | {"mark_by_depth": by_depth})
     assert study.near_and_far([made]).splitlines()[2].endswith("| 75 % | 100 % | 0 % |")
+
+
+def test_the_figure_draws_the_rows_asked_for(records):
+    figure = figures.study(list(records.values()), ["rope", "bias-alibi"])
+    assert {"RoPE", "ALiBi"} <= {trace.name for trace in figure.data}
 
 
 def test_a_table_of_records_without_marks_is_refused(records):

@@ -182,7 +182,7 @@ ROPE = FromScratch(name="families-rope")
 # What was expected before any row ran, by the name of the row.
 PREDICTIONS = {
     "rope": "Within two hundredths of the best at 1×. It breaks: four tenths above its own 1× at 8×, and marks are found near and not"
-    " far: half a window further than any trained distance the angles of the slow pairs are new.",
+    " far: beyond the trained distances the angles of the slow pairs are new.",
     "rope-yarn": "A fifth of a nat above its 1× at 8×: better than plain RoPE at every length beyond 1×. Marks are found far in more"
     " trials than without it, in fewer than near.",
     "rope-rerope": "Within a tenth of its 1× at 8×: no distance is new. Marks are found far: they are told by content, which it keeps.",
