@@ -14,7 +14,7 @@ LOOKS = {
     FIXED: dict(symbol="circle", color=style.COLOURS[0]),
     TRAINING: dict(symbol="circle-open", color=style.COLOURS[2]),
 }
-ROW_HEIGHT, LONGEST_LABEL = 32, 22
+ROW_HEIGHT, LONGEST_LABEL = 36, 22
 
 
 def methods_by_place(lines: Sequence[Entry]) -> go.Figure:
