@@ -63,8 +63,14 @@ _FUNCTIONS = {
     "extend": "hf.attach",
     "extended": "hf.attach",
     "restore": "hf.attach",
+    "remap": "hf.remap",
+    "remapped": "hf.remap",
+    "unmap": "hf.remap",
     "load": "hf.saving",
     "export": "hf.exporting",
+    "sparsify": "hf.sparsify",
+    "sparsified": "hf.sparsify",
+    "unsparsify": "hf.sparsify",
 }
 
 

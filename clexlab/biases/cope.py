@@ -19,8 +19,9 @@ class CoPE(Bias):
     With all gates open p = i - j + 1: a learned relative embedding, clipped. e starts at zero, from NoPE; it is one for all heads of a
     layer. Keys come in the order of their positions. The gradient reaches the gates through w alone.
     Source: facebookresearch/RAM, projects/cope/src/cope/context_position.py at eff93c7: gates on scores with 1/√d, the layer's own e
-    for all heads. Differs: there q·e is divided by √d as well unless `--cope-nodiv` is given; here, as the reference prints it, it is
-    not. And there by default e has a place for every token of a block; here `places` = 64, the paper's small number from memory.
+    for all heads. Differs: there q·e is divided by √d as well unless `--cope-nodiv` is given, which scales what e learns, not what it
+    can; here it is not, as for every bias. And there by default e has a place for every token of a block; here `places` = 64, the
+    paper's small number, from memory.
     """
 
     name: ClassVar[str] = "cope"

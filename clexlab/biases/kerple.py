@@ -66,7 +66,7 @@ class KERPLELog(KERPLE):
 
 
 class KERPLEPower(KERPLE):
-    """B(n) = -a · n^p with p ≤ 2: ALiBi with slope a at p = 1."""
+    """B(n) = -a · n^p with p ≤ 2: ALiBi with slope a at p = 1, but for ALiBi's flattest slopes (1/256), which lie below the floor."""
 
     name: ClassVar[str] = "kerple_power"
     title: ClassVar[str] = "KERPLE, power"

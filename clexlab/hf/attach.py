@@ -47,7 +47,7 @@ def extend(
     Raises ValueError: no or several rotary modules, a model already scaled or extended, a geometry that is not the model's, an
     unknown cache, a factor the path refuses, or angles that do not come out as the method's (the model is then left as it was).
     """
-    decoder, host = _decoder(model), _generator(model)
+    decoder, host = decoder_of(model), _generator(model)
     cache = caches.by_name(cache) if isinstance(cache, str) else cache
     if cache not in caches.CACHES:
         raise ValueError(f"cache is {cache!r}; pass one of {', '.join(repr(known.name) for known in caches.CACHES)}")
@@ -55,7 +55,7 @@ def extend(
     factor = None if factor is None else scaling.check_single(factor)
     entry = {"scaling": spec.describe(scaling), "cache": cache.name, "factor": factor, "schedule": schedule.name}
     arguments = tuple(inspect.signature(decoder.forward).parameters)
-    rotary = Rotary(decoder.rotary_emb, decoder.config, _scaled(decoder), scaling, cache, factor, schedule, positions, arguments)
+    rotary = Rotary(decoder.rotary_emb, decoder.config, scaled_types(decoder), scaling, cache, factor, schedule, positions, arguments)
     rotary.train(decoder.training).to(rotary.device)
     rotary.patch = Patch(model, host, decoder, rotary, entry)
     try:
@@ -93,8 +93,12 @@ class Patch:
 
 
 def restore(model: nn.Module) -> nn.Module:
-    """Undo `extend`: module, hooks, methods and config are those of before. ValueError if the model is not extended."""
+    """Undo `extend`: module, hooks, methods and config are those of before.
+
+    ValueError if the model is not extended, or was sparsified since: changes are undone in the reverse order.
+    """
     rotary = rotary_of(model)
+    rotary.patch.mark.check(rotary.patch.model)
     rotary.patch.lift(rotary)
     return model
 
@@ -135,8 +139,8 @@ def geometry(model: nn.Module) -> Geometry:
     `window` is `max_position_embeddings`, the largest length the config claims; a path may be built with the smaller length the
     model was really trained at. ValueError for a model without plain rotary frequencies or one already scaled.
     """
-    decoder = _decoder(model)
-    layer_type = (_scaled(decoder) or (None,))[0]
+    decoder = decoder_of(model)
+    layer_type = (scaled_types(decoder) or (None,))[0]
     parameters = decoder.config.rope_parameters if layer_type is None else decoder.config.rope_parameters[layer_type]
     if parameters is None:
         raise ValueError(f"{type(model).__name__} turns nothing in its layers of type {layer_type}, the only ones clexlab scales")
@@ -154,9 +158,7 @@ def geometry(model: nn.Module) -> Geometry:
     head_dim = 2 * len(theta)
     if not torch.allclose(theta.float().cpu(), frequencies.inv_freq(head_dim, base), rtol=1e-2):
         raise ValueError(f"the frequencies of {type(decoder.rotary_emb).__name__} are not base^(-2j/d) with base {base:g}, d {head_dim}")
-    return Geometry(
-        type(decoder).__name__, head_dim, float(base), int(decoder.config.max_position_embeddings), "the model's own config"
-    )
+    return Geometry(type(decoder).__name__, head_dim, float(base), int(decoder.config.max_position_embeddings), "the model's own config")
 
 
 def scaling_for(model: nn.Module, method: type[Path], *, window: int | None = None) -> Path:
@@ -211,7 +213,7 @@ def _check_model(model: nn.Module) -> None:
         raise ValueError(f"model is {model!r}; pass a loaded model of transformers, AutoModelForCausalLM.from_pretrained(path)")
 
 
-def _decoder(model: nn.Module) -> nn.Module:
+def decoder_of(model: nn.Module) -> nn.Module:
     """The one module that owns a `rotary_emb`."""
     _check_model(model)
     if any(isinstance(module, Rotary) for module in model.modules()):
@@ -232,7 +234,7 @@ def _decoder(model: nn.Module) -> nn.Module:
     return owners[0]
 
 
-def _scaled(decoder: nn.Module) -> tuple[str, ...] | None:
+def scaled_types(decoder: nn.Module) -> tuple[str, ...] | None:
     """The layer types that follow the path: None for a model with one kind of angles, full attention in one with several."""
     parameters = decoder.config.rope_parameters
     if FULL in parameters:
@@ -241,6 +243,12 @@ def _scaled(decoder: nn.Module) -> tuple[str, ...] | None:
     if nested:
         raise ValueError(f"rotary angles per layer type {nested}, none of them {FULL}; clexlab does not know which to scale")
     return None
+
+
+def rope_type(decoder: nn.Module) -> str:
+    """The kind of stock frequencies that the decoder's scaled layers have, "default" for plain RoPE."""
+    parameters, layer_type = decoder.config.rope_parameters, scaled_types(decoder)
+    return (parameters if layer_type is None else parameters[layer_type[0]] or {}).get("rope_type", "default")
 
 
 def _generator(model: nn.Module) -> nn.Module:

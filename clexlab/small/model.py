@@ -146,8 +146,9 @@ class Small(nn.Module):
     """A causal language model with position in the given places; see `Places`. The head is the embedding.
 
     `shape` is its `Config`, `config` what transformers' Trainer wants to find on a model. Weights are drawn from torch's global
-    generator, `fresh` takes a seed. The factor t follows each text's own length, in one reading of the whole text; there is no key
-    cache. Under a map queries and keys turn by the map's positions; a bias has the tokens' own, whatever the map.
+    generator, `fresh` takes a seed. The factor is t = n/L with n each text's own length, its highest position + 1, in one reading of
+    the whole text (`clexlab.extend` rounds t up unless told `hf.Exact()`); there is no key cache. Under a map queries and keys turn by
+    the map's positions; a bias has the tokens' own, whatever the map.
     """
 
     def __init__(
@@ -204,9 +205,9 @@ class Small(nn.Module):
             raise ValueError("a small model keeps no keys; read the whole text with use_cache=False")
         if input_ids.numel() == 0 or not 0 <= int(input_ids.min()) <= int(input_ids.max()) < self.shape.vocabulary:
             raise ValueError(f"input_ids must be tokens of the vocabulary, 0 … {self.shape.vocabulary - 1}, at least one")
-        hidden = self.decoder(input_ids=input_ids, attention_mask=attention_mask, position_ids=position_ids)
         if labels is not None and not (isinstance(logits_to_keep, int) and logits_to_keep == 0):
             raise ValueError("labels need the logits of every token; leave logits_to_keep out")
+        hidden = self.decoder(input_ids=input_ids, attention_mask=attention_mask, position_ids=position_ids)
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits = functional.linear(hidden[:, kept], self.decoder.embedding.weight)
         return CausalLMOutput(loss=None if labels is None else _loss(logits, labels), logits=logits)

@@ -67,8 +67,6 @@ class Places:
         if self.scaling is None:
             raise ValueError("positions is a map of rotary positions; give a scaling too, scaling.Identity(…) for plain RoPE")
         if self.scaling.start:
-            raise ValueError(
-                f"scaling keeps the angles of {self.scaling.start} first positions; under a map no token has one position"
-            )
+            raise ValueError(f"scaling keeps the angles of {self.scaling.start} first positions; under a map no token has one position")
         if getattr(positions, "noise", None) is not None:
             raise ValueError(f"{type(positions).__name__} draws noise, and this model none; build the map with noise=None")

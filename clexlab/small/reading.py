@@ -34,7 +34,7 @@ class Texts:
 
 @dataclass(frozen=True)
 class Turns:
-    """Angles of rotary embedding: `theta` and A for every text; `spans` of a map for every text, None where p = i."""
+    """Angles of rotary embedding: θ(t) and A for every text, `first` θ(1) for positions before `start`; `spans` of a map, or None."""
 
     texts: Texts
     theta: Float[Tensor, "texts pairs"]

@@ -19,6 +19,7 @@ from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_N
 from clexlab import hf
 from clexlab.objectives import Objective
 from clexlab.rows import Rows
+from clexlab.small.model import Small
 from clexlab.training.plan import Plan
 
 ABOUT = "training.json"
@@ -60,6 +61,7 @@ def describe(model: nn.Module, data: Rows, plan: Plan, objective: Objective, pro
         "data": _digest(data.tokens.numpy().tobytes()),
         "parts_and_parameters": _digest(text.encode()),
         "model": type(model).__name__,
+        **({"places": {name: _told(value) for name, value in vars(model.places).items()}} if isinstance(model, Small) else {}),
         "path": [hf.spec.describe(seam.scaling) for seam in seams],
         "positions": [_told(seam.positions) for seam in seams],
         "objective": _told(objective),

@@ -1,0 +1,166 @@
+"""Attention through a map of relative positions: blocks of queries, one score matrix per span they meet, one softmax over all keys seen.
+
+    score(i, j) = ⟨R((query_i - i)θ) q̂_i, R((key_j - j)θ) k̂_j⟩·scaling   for a key j of a span;   q̂, k̂ turned by i and j, as the model did
+
+Memory is that of one block's scores; keys that no span shows are never scored. Any number of heads may share a key; the rotation may
+have either pairing and leave the last coordinates alone. Registered with transformers' attention interface by `clexlab.hf.remap`.
+"""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from clexlab import rope
+from clexlab.hf.map_plan import Block, Group, KeyTurn, Piece, Turn
+from clexlab.positions.maps import Map
+
+
+@dataclass
+class Stock:
+    """The mask of layers that the map leaves alone, those with a sliding window, say: made for the attention they had before."""
+
+    previous: str
+    make: Callable[[], object]
+    turning: frozenset[nn.Module] = frozenset()
+    made: list[object] = field(default_factory=list)
+
+    def mask(self) -> object:
+        if not self.made:
+            self.made.append(self.make())
+        return self.made[0]
+
+
+@dataclass
+class Seen:
+    """What layers with full attention get in the place of a mask: the plan of this forward. `stock` is for those that turn nothing."""
+
+    m: Map
+    groups: tuple[Group, ...]
+    turning: frozenset[nn.Module]
+    pairing: rope.Pairing
+    generator: torch.Generator | None
+    stock: Stock
+
+    @property
+    def plain(self) -> bool:
+        return all(group.plain for group in self.groups)
+
+
+def stock_attention(
+    stock: Stock, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, options: dict[str, object]
+) -> tuple[Tensor, Tensor | None]:
+    """What the layer did before the map came."""
+    eager = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
+    return ALL_ATTENTION_FUNCTIONS.get_interface(stock.previous, eager)(module, query, key, value, stock.mask(), **options)
+
+
+def stock_mask(previous: str, **given: object) -> object:
+    """The mask that the attention of before wants; None for one that wants none."""
+    known = previous in ALL_MASK_ATTENTION_FUNCTIONS.valid_keys()
+    return ALL_MASK_ATTENTION_FUNCTIONS[previous](**given) if known else None
+
+
+def attention(
+    seen: Seen,
+    query: Float[Tensor, "rows heads queries head_dim"],
+    key: Float[Tensor, "rows kv_heads keys head_dim"],
+    value: Float[Tensor, "rows kv_heads keys value_dim"],
+    scaling: float,
+    dropout: float = 0.0,
+    softcap: float | None = None,
+) -> Float[Tensor, "rows queries heads value_dim"]:
+    """The mapped attention of one layer; queries that are padding get zeros."""
+    rows, heads, new, width = query.shape
+    kv_heads = key.shape[1]
+    query = query.reshape(rows, kv_heads, heads // kv_heads, new, width) * scaling
+    out = None
+    for group in (group for group in seen.groups if group.blocks):
+        chosen = slice(None) if len(group.rows) == rows else torch.tensor(group.rows, device=query.device)
+        count = group.end - group.start - group.first
+        places, text = slice(group.skipped, group.skipped + count), slice(group.start, group.end)
+        found = _of_group(seen, group, query[chosen, :, :, places], key[chosen, :, text], value[chosen, :, text], dropout, softcap)
+        if len(group.rows) == rows and count == new:
+            out = found
+        else:
+            out = query.new_zeros(*query.shape[:-1], value.shape[-1]) if out is None else out
+            out[chosen, :, :, places] = found
+    out = query.new_zeros(*query.shape[:-1], value.shape[-1]) if out is None else out
+    return out.flatten(1, 2).transpose(1, 2).contiguous()
+
+
+def _of_group(seen: Seen, group: Group, query: Tensor, key: Tensor, value: Tensor, dropout: float, softcap: float | None) -> Tensor:
+    queries = [
+        turned(query[..., span.first - group.first : span.last - group.first, :], turn, seen.pairing)
+        for span, turn in zip(group.spans, group.queries, strict=True)
+    ]
+    keys = [_turned_keys(key, turn, seen.pairing).mT for turn in group.keys]
+    found = []
+    for block in group.blocks:
+        scores = [_scores(seen, group, block, piece, queries, keys) for piece in block.pieces]
+        joined = scores[0] if len(scores) == 1 else torch.cat(scores, -1)
+        # As transformers' eager attention: the cap comes after everything else, and what is hidden stays hidden.
+        joined = joined if softcap is None else _capped(joined, softcap)
+        weights = joined.softmax(-1, dtype=torch.promote_types(joined.dtype, torch.float32)).to(value.dtype)
+        weights = nn.functional.dropout(weights, dropout) if dropout else weights
+        shares = weights.flatten(2, 3).split([piece.high - piece.low for piece in block.pieces], -1)
+        parts = [share @ value[:, :, piece.low : piece.high] for share, piece in zip(shares, block.pieces, strict=True)]
+        found.append(sum(parts[1:], parts[0]).unflatten(2, (query.shape[2], -1)))
+    return found[0] if len(found) == 1 else torch.cat(found, -2)
+
+
+def _scores(
+    seen: Seen, group: Group, block: Block, piece: Piece, queries: list[Tensor], keys: list[Tensor]
+) -> Float[Tensor, "rows kv_heads shared queries columns"]:
+    """Logits of one block and one piece, -inf where hidden."""
+    span, turn = group.spans[piece.span], group.keys[group.uses[piece.span]]
+    query = queries[piece.span][..., block.begin - span.first : block.end - span.first, :]
+    columns = keys[group.uses[piece.span]][..., piece.low - turn.begin : piece.high - turn.begin]
+    scores = (query.flatten(2, 3) @ columns).unflatten(2, query.shape[2:4])
+    if span.noise is not None:
+        scores = scores + _noise(seen, group, block, piece, scores)
+    if piece.left is not None:
+        scores[..., : piece.left.shape[-1]].masked_fill_(piece.left, -torch.inf)
+    if piece.right is not None:
+        scores[..., scores.shape[-1] - piece.right.shape[-1] :].masked_fill_(piece.right, -torch.inf)
+    return scores
+
+
+def _noise(seen: Seen, group: Group, block: Block, piece: Piece, scores: Tensor) -> Tensor:
+    """Drawn for every row and head, where the logit is mixed of two; from torch's own generator if none was given."""
+    span, queries, keys = group.spans[piece.span], slice(block.begin, block.end), slice(piece.low, piece.high)
+    relative = span.distances(queries, keys)
+    apart = torch.arange(block.begin, block.end)[:, None] - torch.arange(piece.low, piece.high)
+    spread = span.noise.deviation(apart, relative, len(span.key), seen.m.window) * (span.mix.share[keys] > 0)
+    generator = torch.default_generator if seen.generator is None else seen.generator
+    drawn = torch.randn(scores.shape, generator=generator, device=generator.device)
+    return (drawn * spread.float().to(drawn.device)).to(scores)
+
+
+def _capped(scores: Tensor, softcap: float) -> Tensor:
+    return (torch.tanh(scores / softcap) * softcap).masked_fill(scores == -torch.inf, -torch.inf)
+
+
+def turned(x: Tensor, turn: Turn | None, pairing: rope.Pairing) -> Tensor:
+    """The first coordinates of `x` (…, tokens, head_dim) rotated in float32, the others as they are."""
+    if turn is None:
+        return x
+    # Half precision times the float32 of cos and sin is float32.
+    width = 2 * turn.cos.shape[-1]
+    first, second = pairing.split(x[..., :width])
+    both = pairing.join(first * turn.cos - second * turn.sin, second * turn.cos + first * turn.sin).to(x.dtype)
+    return both if width == x.shape[-1] else torch.cat((both, x[..., width:]), -1)
+
+
+def _turned_keys(key: Tensor, turn: KeyTurn, pairing: rope.Pairing) -> Tensor:
+    key = key[:, :, turn.begin : turn.end]
+    here = turned(key, turn.here, pairing)
+    if turn.share is None:
+        return here
+    below = turned(key, turn.below, pairing)
+    return (here + (below.float() - here.float()) * turn.share).to(key.dtype)

@@ -1,0 +1,515 @@
+"""Models read through a map: a dense oracle in loops, token by token, padding, precision, gradients, and the way in and out."""
+
+import copy
+import math
+
+import hf_models
+import map_matrices
+import map_oracle
+import pytest
+import torch
+from hf_models import pad, tokens
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import clexlab
+from clexlab import frequencies, hf, positions, rope, scaling
+from clexlab.hf import map_attention, map_plan
+from clexlab.hf.map_attention import Seen, Stock
+from clexlab.positions.maps import GALI, MAPS, STRING, DistanceNoise, DualChunk, LeakyReRoPE, LMInfinite, Map, ReRoPE, SelfExtend, Sinks
+
+LENGTH = 23
+# One of each kind, with sizes that divide nothing, and GALI without its noise.
+SMALL: tuple[Map, ...] = (
+    ReRoPE(window=8, near=5),
+    LeakyReRoPE(window=8, near=3, slowing=2.5),
+    SelfExtend(window=8, near=4, group=3),
+    DualChunk(window=8, chunk=5),
+    STRING(window=8, shift=5, local=2),
+    GALI(window=8, tail=3, chunk=4, noise=None),
+    Sinks(window=8, sinks=2, recent=5),
+    LMInfinite(window=8, starts=2, local=5, limit=7),
+)
+# Float32 sums in another order; logits here are a few units large.
+CLOSE = dict(atol=4e-5, rtol=1e-5)
+# Rotary layouts: half-split, shared keys, half of the head, neighbours, neighbours in half of the head, normed keys, a cap on the logits.
+LAYOUTS = {
+    "llama": rope.HalfSplit,
+    "gpt_neox": rope.HalfSplit,
+    "stablelm": rope.HalfSplit,
+    "cohere": rope.Interleaved,
+    "glm": rope.Interleaved,
+    "qwen3": rope.HalfSplit,
+    "gemma2": rope.HalfSplit,
+}
+
+
+def named(value: object) -> str:
+    return value.name if isinstance(value, Map) else str(value)
+
+
+def built(name: str = "llama", layers: int = 2, **changes) -> torch.nn.Module:
+    if name == "gemma2":
+        changes["layer_types"] = ["full_attention"] * layers
+    return hf_models.by_name(name).build(layers, **changes)
+
+
+def inv_freq(name: str = "llama") -> torch.Tensor:
+    tiny = hf_models.by_name(name)
+    return frequencies.inv_freq(tiny.rotary_dim, tiny.base)
+
+
+def rows_by_call(m: Map, *calls: tuple[int, int]) -> torch.Tensor:
+    """P of a text that is sent in calls of queries first … length-1."""
+    whole = torch.full((calls[-1][1],) * 2, torch.nan, dtype=torch.float64)
+    for first, length in calls:
+        for span in m.spans(length, first):
+            queries, keys = slice(span.first, span.last), slice(0, len(span.key))
+            whole[queries, keys] = torch.where(span.shown(queries, keys), span.distances(queries, keys), whole[queries, keys])
+    return whole
+
+
+def oracle(model, relative, row, name="llama", theta=None, scale=1.0, mixed=False) -> torch.Tensor:
+    theta = inv_freq(name) if theta is None else theta
+    with map_oracle.dense(model, relative, theta, LAYOUTS[name], scale, mixed) as dense:
+        return dense(row).logits
+
+
+@pytest.fixture(params=[3, 128], ids=["small_blocks", "usual_blocks"])
+def blocks(request, monkeypatch):
+    monkeypatch.setattr(map_plan, "BLOCK", request.param)
+    if request.param < 16:
+        monkeypatch.setattr(map_plan, "LEAST", request.param)
+
+
+# ------------------------------------------------------------------------------------------------------ the oracle
+
+
+@pytest.mark.parametrize("m", SMALL, ids=named)
+@torch.no_grad()
+def test_a_text_read_at_once_is_the_dense_loop(m, blocks):
+    model, (row,) = built(), tokens(LENGTH)
+    wanted = oracle(model, m.relative(LENGTH), row, mixed=isinstance(m, GALI))
+    torch.testing.assert_close(clexlab.remap(model, m)(row).logits, wanted, **CLOSE)
+
+
+@pytest.mark.parametrize("m", SMALL, ids=named)
+@torch.no_grad()
+def test_a_text_read_token_by_token_is_the_dense_loop(m):
+    model, (row,) = built(), tokens(LENGTH)
+    calls = [(0, 11), (11, 14), *((i, i + 1) for i in range(14, LENGTH))]
+    wanted = oracle(model, rows_by_call(m, *calls), row, mixed=isinstance(m, GALI))
+    clexlab.remap(model, m)
+    cache, found = None, []
+    for first, length in calls:
+        out = model(row[:, first:length], past_key_values=cache, use_cache=True)
+        cache = out.past_key_values
+        found.append(out.logits)
+    torch.testing.assert_close(torch.cat(found, 1), wanted, **CLOSE)
+
+
+@pytest.mark.parametrize("m", [*(m for m in SMALL if not isinstance(m, GALI)), GALI(window=8, tail=3, chunk=1, noise=None)], ids=named)
+@torch.no_grad()
+def test_token_by_token_is_at_once_wherever_the_method_says_so(m):
+    model, (row,) = clexlab.remap(built(), m), tokens(LENGTH)
+    cache, found = None, []
+    for i in range(LENGTH):
+        out = model(row[:, i : i + 1], past_key_values=cache, use_cache=True)
+        cache = out.past_key_values
+        found.append(out.logits)
+    torch.testing.assert_close(torch.cat(found, 1), model(row).logits, **CLOSE)
+
+
+@pytest.mark.parametrize("m", SMALL, ids=named)
+@pytest.mark.parametrize("name", [name for name in LAYOUTS if name != "llama"])
+@torch.no_grad()
+def test_every_layout_of_pairs_and_heads_is_the_dense_loop(name, m):
+    model, (row,) = built(name, layers=1), tokens(LENGTH)
+    wanted = oracle(model, m.relative(LENGTH), row, name, mixed=isinstance(m, GALI))
+    torch.testing.assert_close(clexlab.remap(model, m)(row).logits, wanted, **CLOSE)
+
+
+@pytest.mark.parametrize("m", SMALL, ids=named)
+@torch.no_grad()
+def test_on_yarn_the_path_says_which_angle_a_distance_is(m):
+    model, (row,) = built(), tokens(LENGTH)
+    path = scaling.YaRN.default(head_dim=hf_models.HEAD_DIM, base=1e4, window=8)
+    wanted = oracle(model, m.relative(LENGTH), row, theta=path.inv_freq(3.0), scale=path.attention_scale(3.0), mixed=isinstance(m, GALI))
+    with clexlab.extended(model, path, factor=3.0), clexlab.remapped(model, m):
+        torch.testing.assert_close(model(row).logits, wanted, **CLOSE)
+    with clexlab.remapped(model, m), clexlab.extended(model, path, factor=3.0):
+        torch.testing.assert_close(model(row).logits, wanted, **CLOSE)
+
+
+@pytest.mark.parametrize(("m", "length", "largest", "last", "total"), map_matrices.GOLDEN, ids=named)
+def test_the_attention_itself_gives_the_golden_numbers(m, length, largest, last, total, blocks):
+    theta, places = torch.ones(1), torch.arange(length, dtype=torch.float64)
+    turned = rope.rotate(torch.tensor([1.0, 0.0], dtype=torch.float64).repeat(1, 1, length, 1), places[:, None], rope.HalfSplit)
+    plan = map_plan.group(m, (0,), 0, length, 0, theta, 1)
+    seen = Seen(m, (plan,), frozenset(), rope.HalfSplit, None, Stock("sdpa", lambda: None))
+    out = map_attention.attention(seen, turned, turned, places[None, None, :, None], 1 / math.sqrt(2))
+    assert (float(out[0, -1]), float(out.sum())) == pytest.approx((last, total), abs=3e-6)
+
+
+# ---------------------------------------------------------------------------------------------------------- batches
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("m", SMALL, ids=named)
+@torch.no_grad()
+def test_a_padded_row_reads_as_it_does_alone(m, side):
+    rows = tokens(LENGTH, 6, 15)
+    model = clexlab.remap(built(), m)
+    batch = pad(rows, side)
+    found = model(**batch).logits
+    counted = model(**batch, position_ids=(batch["attention_mask"].cumsum(-1) - 1).clamp(min=0)).logits
+    for index, row in enumerate(rows):
+        real = batch["attention_mask"][index].bool()
+        torch.testing.assert_close(found[index, real], model(row).logits[0], **CLOSE)
+        torch.testing.assert_close(counted[index, real], model(row).logits[0], **CLOSE)
+    assert bool(found.isfinite().all())
+
+
+@pytest.mark.parametrize("m", SMALL, ids=named)
+def test_generation_of_a_padded_batch_is_that_of_each_row(m):
+    rows = tokens(19, 6, 12)
+    model = clexlab.remap(built(), m)
+    found = model.generate(**pad(rows), max_new_tokens=8, do_sample=False)
+    for index, row in enumerate(rows):
+        assert found[index, -8:].tolist() == model.generate(row, max_new_tokens=8, do_sample=False)[0, -8:].tolist()
+
+
+@pytest.mark.parametrize("options", [{"cache_implementation": "static"}, {"num_beams": 2}], ids=["static_cache", "beams"])
+@pytest.mark.parametrize("m", [SelfExtend(window=8, near=4, group=3), Sinks(window=8, sinks=2, recent=5)], ids=named)
+def test_other_caches_and_beams_generate_what_no_cache_does(m, options):
+    model, (row,) = clexlab.remap(built(), m), tokens(14)
+    told = model.generate(**pad([row, tokens(9)[0]]), max_new_tokens=6, do_sample=False, **options)
+    plain = {name: value for name, value in options.items() if name != "cache_implementation"}
+    again = model.generate(**pad([row, tokens(9)[0]]), max_new_tokens=6, do_sample=False, use_cache=False, **plain)
+    assert told.tolist() == again.tolist()
+
+
+@torch.no_grad()
+def test_rows_at_their_own_factors_read_as_they_do_alone():
+    model, rows = built(), tokens(LENGTH, 6, 15)
+    path = scaling.YaRN.default(head_dim=hf_models.HEAD_DIM, base=1e4, window=8)
+    clexlab.remap(clexlab.extend(model, path), SelfExtend(window=8, near=4, group=2))
+    batch = pad(rows)
+    found = model(**batch).logits
+    for index, row in enumerate(rows):
+        torch.testing.assert_close(found[index, batch["attention_mask"][index].bool()], model(row).logits[0], **CLOSE)
+
+
+# ---------------------------------------------------------------------------------------- precision and derivatives
+
+
+@pytest.mark.parametrize("m", SMALL, ids=named)
+@torch.no_grad()
+def test_bfloat16_is_off_by_no_more_than_plain_attention_in_bfloat16(m):
+    model, (row,) = built(), tokens(LENGTH)
+    half = copy.deepcopy(model).bfloat16()
+    # Frequencies stay what they are; that a model's own cast rounds them is no matter of the map.
+    half.get_decoder().rotary_emb.inv_freq = model.get_decoder().rotary_emb.inv_freq.clone()
+    plain = (half(row).logits.float() - model(row).logits).norm()
+    mapped = (clexlab.remap(half, m)(row).logits.float() - clexlab.remap(model, m)(row).logits).norm()
+    assert half(row).logits.dtype == torch.bfloat16 and mapped < 1.7 * plain
+
+
+@pytest.mark.parametrize("m", SMALL, ids=named)
+def test_gradients_are_the_dense_loops(m, blocks):
+    model, (row,) = built(layers=1), tokens(LENGTH)
+    weight = torch.randn(1, LENGTH, hf_models.VOCABULARY)
+    with map_oracle.dense(model, m.relative(LENGTH), inv_freq(), mixed=isinstance(m, GALI)) as dense:
+        (dense(row).logits * weight).sum().backward()
+    (clexlab.remap(model, m)(row).logits * weight).sum().backward()
+    for (name, mine), (_, wanted) in zip(model.named_parameters(), dense.named_parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, wanted.grad, atol=2e-4 * float(wanted.grad.abs().max()), rtol=1e-3, msg=name)
+
+
+def test_gradients_reach_a_learned_path_also_through_checkpoints():
+    model, (row,) = built(), tokens(LENGTH)
+    path = scaling.CLEX.default(head_dim=hf_models.HEAD_DIM, base=1e4, window=8)
+    with torch.no_grad():
+        for number, weight in enumerate(path.parameters()):
+            weight.copy_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(number)) * 0.1)
+    clexlab.remap(clexlab.extend(model, path), SelfExtend(window=8, near=4, group=2)).train()
+    found = []
+    for checkpoints in (False, True):
+        if checkpoints:
+            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        model.zero_grad()
+        model(row, labels=row).loss.backward()
+        found.append([weight.grad.clone() for weight in path.parameters()])
+    assert all(bool(grad.abs().sum() > 0) for grad in found[0])
+    assert all(torch.allclose(one, other, atol=1e-6) for one, other in zip(*found, strict=True))
+
+
+# ----------------------------------------------------------------------------------------- what is and is not scored
+
+
+@settings(max_examples=30)
+@given(index=st.integers(0, len(SMALL) - 1), length=st.integers(1, 60), first=st.integers(0, 59), size=st.integers(1, 20))
+def test_every_key_seen_is_in_one_piece_of_its_block_and_no_other_is(index, length, first, size):
+    m, first = SMALL[index], min(first, length - 1)
+    spans = tuple(span for span in m.spans(length, first) if bool((span.low < span.high).any()))
+    found = torch.zeros(length, length, dtype=torch.long)
+    for block in map_plan._blocks(spans, first, length, size, torch.device("cpu")):
+        assert block.end - block.begin <= size
+        for piece in block.pieces:
+            shown = torch.ones(block.end - block.begin, piece.high - piece.low, dtype=torch.bool)
+            if piece.left is not None:
+                shown[:, : piece.left.shape[1]] &= ~piece.left
+            if piece.right is not None:
+                shown[:, shown.shape[1] - piece.right.shape[1] :] &= ~piece.right
+            found[block.begin : block.end, piece.low : piece.high] += shown.long()
+    assert torch.equal(found[first:], m.visible(length)[first:].long())
+
+
+@pytest.mark.parametrize("m", [Sinks(window=128, sinks=4, recent=60), LMInfinite(window=128, starts=4, local=60, limit=100)], ids=named)
+def test_what_is_not_seen_is_not_scored(m):
+    length = 2048
+    plan = map_plan.group(m, (0,), 0, length, 0, torch.ones(1), 1)
+    scored = sum((block.end - block.begin) * sum(piece.high - piece.low for piece in block.pieces) for block in plan.blocks)
+    assert scored <= length * (4 + 60 + map_plan.BLOCK)
+    assert sum(turn.end - turn.begin for turn in plan.keys if turn.here is not None) <= 4
+
+
+def test_a_block_of_queries_shrinks_where_a_text_is_long():
+    plan = map_plan.group(ReRoPE(window=64, near=16), (0, 1), 0, 3000, 0, torch.ones(1), 64)
+    widths = [(block.end - block.begin, sum(piece.high - piece.low for piece in block.pieces)) for block in plan.blocks]
+    assert max(rows for rows, _ in widths) == map_plan.SCORES // (2 * 64 * 3000) < map_plan.BLOCK
+
+
+@torch.no_grad()
+def test_what_sinks_evicted_no_longer_matters():
+    model, (row,) = clexlab.remap(built(layers=1), Sinks(window=8, sinks=2, recent=5)), tokens(LENGTH)
+    other = row.clone()
+    other[:, 2:10] = other[:, 2:10].flip(-1)
+    assert torch.equal(model(row).logits[:, 14:], model(other).logits[:, 14:])
+
+
+@torch.no_grad()
+def test_far_keys_of_rerope_have_no_order():
+    model, (row,) = clexlab.remap(built(layers=1), ReRoPE(window=8, near=5)), tokens(LENGTH)
+    other = row.clone()
+    other[:, :10] = other[:, :10].flip(-1)
+    torch.testing.assert_close(model(row).logits[:, 14:], model(other).logits[:, 14:], **CLOSE)
+
+
+# ------------------------------------------------------------------------------------------------------------ noise
+
+
+def test_noise_has_the_spread_it_says_where_logits_are_mixed_and_none_elsewhere():
+    m = GALI(window=8, tail=2, chunk=16, noise=DistanceNoise())
+    plan = map_plan.group(m, (0,), 0, 24, 0, torch.ones(1), 1)
+    block = plan.blocks[-1]
+    seen = Seen(m, (plan,), frozenset(), rope.HalfSplit, torch.Generator().manual_seed(0), Stock("sdpa", lambda: None))
+    (piece,) = block.pieces
+    drawn = map_attention._noise(seen, plan, block, piece, torch.zeros(4000, 1, 1, block.end - block.begin, piece.high - piece.low))[
+        :, 0, 0
+    ]
+    whole = plan.spans[piece.span].mix.share == 0
+    apart = torch.arange(block.begin, block.end)[:, None] - torch.arange(24)
+    wanted = (apart / 24).abs() * ~whole
+    assert not bool(drawn[..., whole].any()) and bool((~whole).any())
+    # The spread of 4000 draws is known to one part in √8000, four of those are room.
+    torch.testing.assert_close(drawn.std(0), wanted, atol=1e-9, rtol=4 / math.sqrt(8000))
+
+
+@torch.no_grad()
+def test_noise_comes_from_its_generator_alone():
+    model, (row,) = built(), tokens(LENGTH)
+    noisy = GALI(window=8, tail=3, chunk=4)
+    found = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(len(found))
+        with clexlab.remapped(model, noisy, generator=torch.Generator().manual_seed(seed)):
+            found.append(model(row).logits)
+    with clexlab.remapped(model, GALI(window=8, tail=3, chunk=4, noise=None)):
+        quiet = model(row).logits
+    assert torch.equal(found[0], found[1]) and not torch.equal(found[0], found[2])
+    # Within the window nothing is mixed, so nothing is noisy.
+    assert torch.allclose(found[0][:, :8], quiet[:, :8], atol=1e-5) and not torch.allclose(found[0], quiet, atol=1e-3)
+
+
+# ------------------------------------------------------------------------------------------------------ in and out
+
+
+@pytest.mark.parametrize("m", SMALL, ids=named)
+@torch.no_grad()
+def test_a_text_that_the_map_leaves_as_it_is_is_read_bit_for_bit_as_before(m):
+    model, (row,), (short,) = built(), tokens(LENGTH), tokens(5)
+    before, short_before = model(row).logits, model(short).logits
+    with clexlab.remapped(model, m):
+        short_mapped = model(short).logits
+        assert not torch.allclose(model(row).logits, before, atol=1e-2)
+    # Self-Extend's near keys end earlier than the others'.
+    assert torch.equal(short_mapped, short_before) or isinstance(m, SelfExtend | LeakyReRoPE)
+    assert torch.equal(model(row).logits, before)
+
+
+@pytest.mark.parametrize(
+    "m", [STRING(window=8, shift=LENGTH, local=3), STRING(window=8, shift=4, local=4), SelfExtend(window=8, near=4, group=1)]
+)
+@torch.no_grad()
+def test_a_map_that_is_the_identity_changes_no_bit(m):
+    model, (row,) = built(), tokens(LENGTH)
+    before = model(row).logits
+    assert torch.equal(clexlab.remap(model, m)(row).logits, before)
+
+
+def test_another_model_of_the_same_config_keeps_its_attention():
+    config = hf_models.by_name("llama").make_config()
+    one, other = (hf_models.sharpen(type(built())(config)).eval() for _ in range(2))
+    with clexlab.remapped(one, SMALL[0]):
+        assert other.config._attn_implementation == "sdpa" and one.config is not other.config
+        one.config.use_cache = False
+    assert one.config is other.config and one.config._attn_implementation == "sdpa" and one.config.use_cache is False
+
+
+@pytest.mark.parametrize("order", ["unmap first", "restore first"])
+@pytest.mark.parametrize("begin", ["map", "path"])
+@torch.no_grad()
+def test_map_and_path_come_and_go_in_any_order(begin, order):
+    model, (row,) = built(), tokens(LENGTH)
+    path = scaling.Linear.default(head_dim=hf_models.HEAD_DIM, base=1e4, window=8)
+    before = model(row).logits
+    if begin == "map":
+        clexlab.extend(clexlab.remap(model, SMALL[0]), path)
+    else:
+        clexlab.remap(clexlab.extend(model, path), SMALL[0])
+    both = model(row).logits
+    if order == "unmap first":
+        clexlab.unmap(model)
+        alone = model(row).logits
+        clexlab.restore(model)
+    else:
+        clexlab.restore(model)
+        alone = model(row).logits
+        clexlab.unmap(model)
+    assert not torch.allclose(both, alone, atol=1e-2) and not torch.allclose(alone, before, atol=1e-2)
+    assert torch.equal(model(row).logits, before) and model.config._attn_implementation == "sdpa"
+    assert "clexlab" not in str(model.config.to_dict())
+
+
+@torch.no_grad()
+def test_a_copy_of_a_mapped_model_is_mapped_and_independent():
+    model, (row,) = clexlab.remap(built(), SMALL[2]), tokens(LENGTH)
+    mapped = model(row).logits
+    copied = copy.deepcopy(model)
+    clexlab.unmap(model)
+    assert torch.equal(copied(row).logits, mapped) and not torch.allclose(model(row).logits, mapped, atol=1e-2)
+    assert torch.equal(clexlab.unmap(copied)(row).logits, model(row).logits)
+
+
+def test_a_mapped_model_is_saved_as_the_plain_one(tmp_path):
+    model, (row,) = built(), tokens(LENGTH)
+    plain = model(row).logits
+    clexlab.remap(model, SMALL[0]).save_pretrained(tmp_path)
+    assert torch.equal(type(model).from_pretrained(tmp_path).eval()(row).logits, plain)
+
+
+@pytest.mark.parametrize("tiny", hf_models.MODELS, ids=lambda tiny: tiny.name)
+@torch.no_grad()
+def test_every_architecture_is_mapped_or_refused_with_a_reason_and_left_as_it_was(tiny):
+    model, (row,) = tiny.build(), tokens(LENGTH)
+    before, config = model(row).logits, model.config
+    if tiny.name in ("mistral_sliding", "cohere2", "falcon"):
+        says = (
+            "cannot run with another attention function" if tiny.name == "falcon" else "no layer with rotary positions and full attention"
+        )
+        with pytest.raises(ValueError, match=says):
+            clexlab.remap(model, SMALL[0])
+    else:
+        assert not torch.allclose(clexlab.remap(model, SMALL[0])(row).logits, before, atol=1e-2)
+        clexlab.unmap(model)
+    assert torch.equal(model(row).logits, before) and model.config is config
+    assert not model.get_decoder()._forward_pre_hooks and not model.get_decoder()._forward_hooks
+
+
+@torch.no_grad()
+def test_layers_with_a_sliding_window_keep_their_own_attention():
+    model, (row,) = built("gemma3"), tokens(LENGTH)
+    seen = []
+    for layer in model.model.layers:
+        layer.self_attn.register_forward_hook(lambda module, args, out: seen.append(out[0]))
+    model(row)
+    clexlab.remap(model, ReRoPE(window=8, near=3))
+    seen.clear()
+    model(row)
+    mapped = list(seen)
+    clexlab.unmap(model)
+    seen.clear()
+    model(row)
+    assert torch.equal(mapped[0], seen[0]) and not torch.allclose(mapped[1], seen[1], atol=1e-3)
+
+
+# ---------------------------------------------------------------------------------------------------------- refusals
+
+
+@pytest.mark.parametrize("refused", [case for case in hf_models.REFUSED if case.name not in ("yarn", "llama3")], ids=lambda case: case.name)
+def test_models_without_one_steady_rotary_module_are_refused(refused):
+    with pytest.raises(ValueError, match="|".join(refused.says)):
+        clexlab.remap(refused.build(), SMALL[0])
+
+
+@torch.no_grad()
+def test_stock_frequencies_that_do_not_change_with_the_length_are_mapped():
+    parameters = {"rope_theta": 1e4, "rope_type": "yarn", "factor": 2.0, "original_max_position_embeddings": 8}
+    model, (row,) = built(rope_parameters=parameters), tokens(LENGTH)
+    rotary = model.get_decoder().rotary_emb
+    wanted = oracle(model, SMALL[2].relative(LENGTH), row, theta=rotary.inv_freq, scale=rotary.attention_scaling)
+    torch.testing.assert_close(clexlab.remap(model, SMALL[2])(row).logits, wanted, **CLOSE)
+
+
+def test_what_is_no_map_and_what_is_no_model_is_refused(unchecked):
+    model = built()
+    for m in (None, ReRoPE, "rerope", scaling.Linear):
+        with pytest.raises(ValueError, match="pass one of clexlab.positions"):
+            clexlab.remap(model, m)
+    with pytest.raises(ValueError, match="model is None"):
+        clexlab.remap(None, SMALL[0])
+    with pytest.raises(ValueError, match="not mapped"):
+        clexlab.unmap(model)
+    with pytest.raises(ValueError, match="mapped already"):
+        clexlab.remap(clexlab.remap(model, SMALL[0]), SMALL[1])
+
+
+def test_training_positions_and_start_tokens_are_refused():
+    path = scaling.YaRN(head_dim=hf_models.HEAD_DIM, base=1e4, window=8)
+    sampler = positions.SkipWise(window=8, factors=positions.FixedFactor(2.0))
+    with pytest.raises(ValueError, match="without positions"):
+        clexlab.remap(clexlab.extend(built(), path, positions=sampler), SMALL[0])
+    model = clexlab.extend(clexlab.remap(built(), SMALL[0]), path, positions=sampler).train()
+    with pytest.raises(ValueError, match="positions are drawn"):
+        model(tokens(8)[0])
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"position_ids": torch.tensor([[0, 1, 2, 0, 1, 2]])}, "several texts"),
+        ({"position_ids": torch.tensor([[3, 4, 5, 6, 7, 8]]), "attention_mask": torch.ones(1, 6)}, "leave position_ids out"),
+        ({"attention_mask": torch.tensor([[1, 1, 0, 0, 1, 1]])}, "holes"),
+        ({"attention_mask": torch.zeros(1, 1, 6, 6)}, "one entry per token"),
+        ({"attention_mask": torch.eye(6, dtype=torch.bool)[None, None]}, "not causal"),
+    ],
+)
+def test_rows_that_are_not_one_text_from_its_start_are_refused_and_the_model_goes_on(given, says):
+    model, (row,) = clexlab.remap(built(), SMALL[0]), tokens(6)
+    with pytest.raises(ValueError, match=says):
+        model(row, **given)
+    assert bool(model(row).logits.isfinite().all())
+
+
+def test_a_layer_shared_with_a_mapped_model_is_refused_in_words():
+    one, other = built(), built()
+    clexlab.remap(one, SMALL[0])
+    other.model.layers[0].self_attn = one.model.layers[0].self_attn
+    with pytest.raises(ValueError, match="not one that shares its layers"):
+        other(tokens(6)[0])
+
+
+def test_all_maps_are_tested_here():
+    assert {type(m) for m in SMALL} == set(MAPS)
+    assert {"remap", "remapped", "unmap"} <= set(dir(clexlab)) and {"remap", "remapped", "unmap"} <= set(hf.__all__)
