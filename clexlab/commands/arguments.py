@@ -122,6 +122,7 @@ def add_search(commands: Any) -> None:
     add_model(one, SHIPPED)
     add_text(one, corpora.STANDARD_LIBRARY)
     one.add_argument("--factor", type=factor, metavar="T", help="length / window to search for, above 1 (default: the profile's, 8)")
+    one.add_argument("--then", type=factor, metavar="T", help="tune at --factor, search again at T, then for short texts (progressive)")
     one.add_argument("--profile", choices=PROFILES, help="how much to search (default: CLEXLAB_PROFILE, or cpu)")
     one.add_argument("--seed", type=seed, default=0, help="of everything drawn; the texts are always the same (default: 0)")
     one.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where to measure (default: cpu)")
@@ -238,9 +239,9 @@ def run_train(options: argparse.Namespace) -> int:
 
 def run_search(options: argparse.Namespace) -> int:
     """`clexlab search`, which loads torch only now."""
-    from clexlab.commands import search
+    from clexlab.commands import progressive, search
 
-    return search.run(options)
+    return search.run(options) if options.then is None else progressive.run(options)
 
 
 def run_export(options: argparse.Namespace) -> int:

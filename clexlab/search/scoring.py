@@ -86,6 +86,16 @@ def table(found: dict[str, dict]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
+def way_table(metrics: dict[str, Any]) -> str:
+    """A Markdown table of a way there and back (`clexlab search --then`): loss before and after tuning, a line a path, a column a length."""
+    lengths = [*metrics["by_length"]]
+    lines = [["model", "path", *(f"{factor}×" for factor in lengths)], ["---"] * (len(lengths) + 2)]
+    for when in ("before", "after"):
+        lines += [[f"{when} tuning", name, *(f"{found[factor]:.3f}" for factor in lengths)] for name, found in metrics[when].items()]
+    lines.append(["after tuning", "each length its own", *(f"{metrics['by_length'][factor]:.3f}" for factor in lengths)])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
 def beginning(fitness: TextLoss) -> tuple[Genome, ...]:
     """PI, NTK and YaRN at the fitness's factor."""
     return starts_from(Geometry("the model", **fitness.shape, source=""), fitness.factor)

@@ -52,13 +52,13 @@ CLAIMS = (
     Claim(paper=SEGMENTS, says="pieces (chunk) are better than a run behind scattered tokens", pairs=under_both("chunks", "prefix")),
     Claim(
         paper="https://arxiv.org/abs/2409.00509",
-        says="gaps between sentences (LongRecipe) are better than PoSE's two chunks",
-        pairs=under_both("sentences", "pose"),
+        says="LongRecipe (gaps between sentences; whole, with selection, replay and merging) is better than PoSE's two chunks",
+        pairs=(*under_both("sentences", "pose"), ("longrecipe-yarn", "pose-yarn")),
     ),
     Claim(
         paper="https://arxiv.org/abs/2406.00605",
         says="chunks of several documents in turn (LongSkywork) help to read far",
-        pairs=under_both("interleaved", "full"),
+        pairs=(*under_both("interleaved", "full"), ("tables-yarn", "full-yarn")),
     ),
 )
 

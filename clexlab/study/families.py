@@ -103,9 +103,9 @@ class Fresh(Material):
         return "none"
 
     @property
-    def recalled(self) -> tuple[Callable[[int, int], tuple[evaluation.Trial, ...]], ...]:
+    def tasks(self) -> Mapping[str, Callable[[int, int], tuple[evaluation.Trial, ...]]]:
         """Marks alone: pass keys and copies take longer to learn than these models are trained."""
-        return (self.marked,)
+        return {marks.Marks.name: self.marked}
 
     def marked(self, count: int, longest: int) -> tuple[evaluation.Trial, ...]:
         """Marks in held-out text, the same ones for every run of every seed."""
@@ -227,7 +227,14 @@ def _name(place: str, kind: type) -> str:
 
 def _row(name: str, title: str, about: str, tuning: FromScratch, reading: AsTrained = AsTrained(), against: str = "") -> Row:  # noqa: B008
     return Row(
-        name=name, title=title, about=about, tuning=tuning, reading=reading, against=against, prediction=PREDICTIONS.get(name, "")
+        name=name,
+        title=title,
+        about=about,
+        tuning=tuning,
+        reading=reading,
+        against=against,
+        prediction=PREDICTIONS.get(name, ""),
+        tasks=(marks.Marks.name,),
     )
 
 

@@ -10,7 +10,7 @@ from jaxtyping import Int
 from torch import Tensor
 from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
-from clexlab import base, bpe, corpora, evaluation, rows
+from clexlab import base, bpe, corpora, evaluation, lookup, rows
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,9 +44,9 @@ class Material:
         return base.cut(self.held_out, count, longest)
 
     @property
-    def recalled(self) -> tuple[Callable[[int, int], tuple[evaluation.Trial, ...]], ...]:
-        """What recall is measured on: each draws `count` trials for texts of up to `longest` tokens."""
-        return (self.passkeys, self.copies)
+    def tasks(self) -> Mapping[str, Callable[[int, int], tuple[evaluation.Trial, ...]]]:
+        """What can be asked for, by its name: each draws `count` trials for texts of up to `longest` tokens."""
+        return {"passkey": self.passkeys, "copy": self.copies, "lookup": self.lookups}
 
     def passkeys(self, count: int, longest: int) -> tuple[evaluation.Trial, ...]:
         """Pass keys in held-out text, the same ones for every run of every seed."""
@@ -55,6 +55,10 @@ class Material:
     def copies(self, count: int, longest: int) -> tuple[evaluation.Trial, ...]:
         """Spans of random tokens in held-out text, the same ones for every run of every seed."""
         return evaluation.copies(len(self.tokenizer), self.held_out, longest, count, torch.Generator().manual_seed(0))
+
+    def lookups(self, count: int, longest: int) -> tuple[evaluation.Trial, ...]:
+        """Cells of tables as long as the text, the same ones for every run of every seed."""
+        return lookup.lookups(self.tokenizer, self.held_out, longest, count, torch.Generator().manual_seed(0))
 
 
 def shipped() -> Material:

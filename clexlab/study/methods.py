@@ -32,7 +32,8 @@ class Row:
     """A method of the study. `name` names its records, `title` its line in a table, `about` says in a sentence what it is.
 
     `tuning` is how it is trained (None: it is not), `reading` how it is measured. `prediction` is what was expected, and why,
-    before it ran. `control` names the row that differs in the learned part alone, `against` the row it is to be compared with.
+    before it ran. `control` names the row that differs in the learned part alone, `against` the row it is to be compared with. `tasks` is
+    what it has to recall.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Row:
     prediction: str = ""
     control: str = ""
     against: str = ""
+    tasks: tuple[str, ...] = ("passkey", "copy")
 
 
 CLOSED = tuple(method for method in scaling.SCALINGS if method not in (scaling.Identity, scaling.CLEX))

@@ -20,6 +20,7 @@ from clexlab.study.material import Material
 from clexlab.study.methods import Row
 from clexlab.study.runs import Place
 from clexlab.study.sizes import Profile
+from clexlab.study.tuning import Tuning
 
 STUDY = "study"
 # Trained models and checkpoints, beside the records; not part of the repository.
@@ -103,9 +104,10 @@ def check(profile: Profile, rows: Sequence[Row], seeds: Sequence[int], device: s
         raise ValueError(f"seeds are {list(seeds)}; give whole numbers from 0, each once")
     if not frequencies.is_finite(minutes) or minutes <= 0:
         raise ValueError(f"minutes is {minutes!r}; it must be a number above 0")
-    for row, seed in product(rows, seeds):
-        if row.tuning is not None:
-            profile.plan(seed, device, span=row.tuning.windows, path_rate=row.tuning.path_rate)
+    for tuning, seed in product({row.tuning.name: row.tuning for row in rows if row.tuning is not None}.values(), seeds):
+        for each in (tuning, tuning.after):
+            if each is not None:
+                profile.plan(seed, device, span=each.windows, path_rate=each.path_rate)
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("device is cuda and torch sees no GPU here; use cpu, or look at clexlab doctor")
 
@@ -139,38 +141,41 @@ class Call:
     def step(self) -> bool:
         """Do the first open step that no other call is at; False where there is none, or no time for it."""
         for job in self.open():
-            training = self.untrained(job)
-            folder = self.place.folder(job.row.tuning, job.seed) if training else self.place.work / f"{self.experiment}-{job.run}"
+            due = self.due(job)
+            folder = self.place.work / f"{self.experiment}-{job.run}" if due is None else self.place.folder(due, job.seed)
             with alone(folder.with_name(f"{folder.name}.lock")) as mine:
                 # Another call may have finished it between the two looks.
-                if not mine or self.file(job).exists() or self.untrained(job) != training:
+                if not mine or self.file(job).exists() or self.due(job) != due:
                     continue
-                return self.within_time(job, job.row.tuning.windows if training else 0)
+                return self.within_time(job, due)
         return False
 
-    def untrained(self, job: Job) -> bool:
-        done = job.row.tuning is None or self.place.is_trained(job.row.tuning, job.seed)
-        return not done and self.twin(job) is None
+    def due(self, job: Job) -> Tuning | None:
+        """The training this job waits for: its own, or before it the one whose model it looks at. None: it can be measured."""
+        own = job.row.tuning
+        if own is None or self.place.is_trained(own, job.seed) or self.twin(job) is not None:
+            return None
+        return own if own.after is None or self.place.is_trained(own.after, job.seed) else own.after
 
     def twin(self, job: Job) -> results.Record | None:
         """This job's record made of an earlier experiment's of the same training and reading, if there is one: nothing is done twice."""
         earlier = takewhile(lambda origin: origin[0] != self.experiment, ORIGINS)
         for experiment, row in ((name, row) for name, rows in earlier for row in rows):
             file = self.out / experiment / f"{run_name(self.place.profile, row, job.seed)}.json"
-            if (row.tuning, row.reading) == (job.row.tuning, job.row.reading) and file.is_file():
+            if (row.tuning, row.reading, row.tasks) == (job.row.tuning, job.row.reading, job.row.tasks) and file.is_file():
                 found = runs.renamed(self.place, results.read(file), job.row, job.seed, self.experiment, job.run)
                 if found is not None:
                     return found
         return None
 
-    def within_time(self, job: Job, kind: int) -> bool:
-        began = time.monotonic()
+    def within_time(self, job: Job, due: Tuning | None) -> bool:
+        began, kind = time.monotonic(), 0 if due is None else due.windows
         if self.took and began - self.began + self.expected(kind) > self.allowed:
             return False
         try:
-            said = self.train(job) if kind else self.measure(job)
+            said = self.measure(job) if due is None else self.train(due, job.seed)
         except (ValueError, RuntimeError) as error:
-            self.fail(job, kind, error)
+            self.fail(job, due, error)
             said = f"FAILED: {' '.join(str(error).split())}"
         seconds = time.monotonic() - began
         self.took[kind] = max(seconds, self.took.get(kind, 0.0))
@@ -184,9 +189,9 @@ class Call:
         short = self.took.get(1, self.place.profile.training_seconds)
         return short if kind == 1 else LONG_ROWS * short
 
-    def train(self, job: Job) -> str:
-        runs.train(self.place, job.row.tuning, job.seed)
-        return f"trained {job.row.tuning.name}"
+    def train(self, tuning: Tuning, seed: int) -> str:
+        runs.train(self.place, tuning, seed)
+        return f"trained {tuning.name}"
 
     def measure(self, job: Job) -> str:
         record = self.twin(job) or runs.measure(self.place, job.row, job.seed, self.experiment, job.run)
@@ -194,9 +199,9 @@ class Call:
         self.outcome.done.append(job.run)
         return "  ".join(f"{factor}× {loss:.3f}" for factor, loss in record.metrics["last"].items())
 
-    def fail(self, job: Job, kind: int, error: Exception) -> None:
+    def fail(self, job: Job, due: Tuning | None, error: Exception) -> None:
         """Everything that needs this training, or this measurement alone, goes no further in this call."""
-        together = [each for each in self.open() if each.seed == job.seed and each.row.tuning == job.row.tuning] if kind else [job]
+        together = [job] if due is None else [each for each in self.open() if each.seed == job.seed and _needs(each.row, due)]
         self.outcome.failed.update({each.run: str(error) for each in together})
 
     def summary(self) -> str:
@@ -205,6 +210,10 @@ class Call:
         counts = f"{new} new, {len(self.todo) - new - failed - left} there already, {failed} failed, {left} left"
         again = "; the same command goes on with them" if left else ""
         return f"{counts} after {(time.monotonic() - self.began) / 60:.1f} minutes{again}"
+
+
+def _needs(row: Row, tuning: Tuning) -> bool:
+    return row.tuning is not None and tuning in (row.tuning, row.tuning.after)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from transformers import TrainerCallback
 
 from clexlab import evaluation, hf, results, scaling, training
 from clexlab.study import memory
+from clexlab.study.courses import Work
 from clexlab.study.material import Material
 from clexlab.study.methods import Row
 from clexlab.study.sizes import Profile
@@ -45,42 +46,48 @@ class Place:
 def train(place: Place, tuning: Tuning, seed: int, callbacks: Sequence[TrainerCallback] = ()) -> None:
     """Train `tuning` from the base model, or go on from its last checkpoint; its weights stay in the scratch folder.
 
-    Raises ValueError where the checkpoints are of a training that was asked for otherwise, of another base model for one.
+    Raises ValueError where the checkpoints are of a training that was asked for otherwise, of another base model for one, and where the
+    training that this one comes after has not been done.
     """
     folder = place.folder(tuning, seed)
-    asked, begun = _asked(place, tuning, seed), training.last_checkpoint(folder) is not None
+    asked, begun = _asked(place, tuning, seed), tuning.course.begun(folder)
     if begun:
         _check_asked(folder, BEGUN, json.loads((folder / BEGUN).read_text(encoding="utf-8")), asked)
     else:
         _put(folder / BEGUN, asked)
     model = _extended(place, tuning, seed, training_positions=True)
     tuning.learns(model)
-    plan = _plan(place, tuning, seed)
-    done = training.train(
-        model,
-        place.material.rows(seed, plan.steps * plan.rows, tuning.span, tuning.shares),
-        plan,
-        folder=folder,
+    work = Work(
+        material=place.material,
+        seed=seed,
+        plan=_plan(place, tuning, seed),
         objective=tuning.objective(place.material.model()),
+        folder=folder,
+        span=tuning.span,
+        shares=tuning.shares,
+        earlier=None if tuning.after is None else trained(place, tuning.after, seed)[0],
         callbacks=callbacks,
         resume=begun,
     )
+    done, told = tuning.course(model, work)
     safetensors.torch.save_model(done.model, str(folder / WEIGHTS))
     # Of a long row a tuning may read a part.
     tokens = done.tokens * tuning.windows // tuning.span
-    left = {"seconds": done.seconds, "tokens": tokens, "curve": done.curve, "asked": asked}
+    left = {"seconds": done.seconds, "tokens": tokens, "curve": done.curve, "asked": asked, "course": told}
     # Written last: where it is, the weights are whole.
     _put(folder / TRAINED, left)
-    for checkpoint in folder.glob("checkpoint-*"):
+    for checkpoint in folder.rglob("checkpoint-*"):
         shutil.rmtree(checkpoint)
 
 
 def trained(place: Place, tuning: Tuning, seed: int) -> tuple[nn.Module, dict]:
     """The trained model, extended as it was trained but for positions, and what its training left: seconds, tokens, curve.
 
-    Raises ValueError where the scratch folder holds a training that was asked for otherwise.
+    Raises ValueError where the scratch folder holds no training, or one that was asked for otherwise.
     """
     folder = place.folder(tuning, seed)
+    if not place.is_trained(tuning, seed):
+        raise ValueError(f"{tuning.name} has not been trained with seed {seed}; train it first")
     left = json.loads((folder / TRAINED).read_text(encoding="utf-8"))
     _check_asked(folder, TRAINED, left["asked"], _asked(place, tuning, seed))
     model = _extended(place, tuning, seed, training_positions=False)
@@ -105,6 +112,7 @@ def measure(place: Place, row: Row, seed: int, experiment: str, run: str) -> res
     metrics |= {} if row.tuning is None else row.tuning.found(model)
     measuring = time.perf_counter() - began
     metrics |= {"measuring_seconds": measuring, "training_seconds": log.get("seconds", 0.0), "curve": log.get("curve", [])}
+    metrics |= {"course": log["course"]} if log.get("course") else {}
     return replace(
         made,
         metrics=metrics,
@@ -209,15 +217,13 @@ def _protocol(place: Place, row: Row) -> str:
 
 
 def _recalls(place: Place, model: nn.Module, row: Row) -> list[evaluation.Recall]:
-    """Exact recall of whatever the material has to recall, by length and depth; none where the profile has no trials."""
+    """Exact recall of the row's tasks by length and depth; none where the profile has no trials."""
     profile, window = place.profile, place.material.window
     if not profile.trials:
         return []
     longest, context, batch = round(max(profile.recall_factors) * window), row.reading.context, profile.batch
-    tasks = (draw(profile.trials, longest) for draw in place.material.recalled)
-    return [
-        evaluation.recall(model, trials, window, profile.recall_factors, profile.depths, context=context, batch=batch) for trials in tasks
-    ]
+    trials = (place.material.tasks[task](profile.trials, longest) for task in row.tasks)
+    return [evaluation.recall(model, some, window, profile.recall_factors, profile.depths, context=context, batch=batch) for some in trials]
 
 
 def _path_metrics(path: scaling.Path | None, result: evaluation.LossByLength) -> dict:

@@ -16,16 +16,21 @@ Predictions were written before a row ran, with the study's records known (plain
 one seed. Order: YaRN's block, ours, PI's, so that what there is of a seed compares recipes under one path first.
 """
 
+from dataclasses import replace
+
 from clexlab import base, scaling
 from clexlab.positions import E2LLM, ChunkSegments, FixedFactor, PrefixSegments, RandomPos, Sampler, Scattered, SkipWise
+from clexlab.study.courses import ThreeStages
 from clexlab.study.ladder import LADDER
-from clexlab.study.methods import LOG_UNIFORM, OURS, PACE, WHOLE, YARN, Row, by_name
+from clexlab.study.methods import LOG_UNIFORM, OURS, PACE, WHOLE, YARN, Row, by_name, full_length
 from clexlab.study.tuning import MAX_FACTOR, BySentence, Closed, EachRow, PathMaker, Positions, Taken, Tuning
 
 FIXED = FixedFactor(float(MAX_FACTOR))
 PI = Closed(scaling.Linear)
 # The parts of every other training, with chunks of several documents in the place of text.
 INTERLEAVED = {"interleaved": base.SHARES["text"], **{part: share for part, share in base.SHARES.items() if part != "text"}}
+# LongSkywork whole: of the chunks a part is tables and questions about them.
+TABLES = {**INTERLEAVED, "interleaved": 0.5, "lookup": 0.2}
 RUNG, RUNG_CONTROL = (by_name(name, LADDER) for name in ("06-each-row", "06-control"))
 
 
@@ -55,6 +60,11 @@ def interleaved(name: str, path: PathMaker) -> Tuning:
     return Tuning(name=f"short-{name}", path=path, span=MAX_FACTOR, factor=FIXED.factor, shares=INTERLEAVED)
 
 
+def three_stages(name: str, path: PathMaker) -> Tuning:
+    """LongRecipe whole, after tuning at full length under YaRN, whose model says which tokens matter."""
+    return replace(sentences(name, path), course=ThreeStages(), after=full_length(scaling.YaRN))
+
+
 def any_factor(name: str, kind: type[Sampler], path: PathMaker = YARN, path_rate: float = 0.0) -> Tuning:
     """Rows of one window at positions of t windows, t log-uniform up to 16."""
     return Tuning(name=f"short-{name}", path=path, positions=EachRow(Positions(kind, LOG_UNIFORM)), path_rate=path_rate)
@@ -72,6 +82,7 @@ def sentences_at_any(name: str, path: PathMaker = YARN, path_rate: float = 0.0) 
 
 
 RATE = OURS.path_rate
+RECALLED = by_name("untouched").tasks
 
 SHORT = (
     by_name("untouched"),
@@ -312,5 +323,33 @@ SHORT = (
         tuning=interleaved("interleaved-linear", PI),
         against="full-linear",
         prediction="Within two hundredths of full length at every length: neither has learned to look far after so few steps.",
+    ),
+    Row(
+        name="longrecipe-yarn",
+        title="YaRN, LongRecipe whole",
+        about="50 of 64 steps on sentences that hold tokens which full-length tuning moves, with gaps between them; 14 of replay at a tenth"
+        " of the rate; then half of this model and half of the base; t = 16",
+        tuning=three_stages("longrecipe-yarn", YARN),
+        against="sentences-yarn",
+        prediction="At 1× and 16× between gaps alone and untuned YaRN at t = 16, nearer to the better of the two: half of what tuning moved"
+        " is taken back, and what it learned of θ(16) with it.",
+    ),
+    Row(
+        name="tables-yarn",
+        title="YaRN, interleaved chunks and tables (LongSkywork)",
+        about="full length: half of the rows chunks of four documents in turn, a fifth a table with questions; ordinary positions, t = 16",
+        tuning=Tuning(name="short-tables-yarn", path=YARN, span=MAX_FACTOR, factor=FIXED.factor, shares=TABLES),
+        against="interleaved-yarn",
+        tasks=(*RECALLED, "lookup"),
+        prediction="Text within two hundredths of interleaved chunks alone. Some cells of a table are found where chunks alone find none,"
+        " hardly any at 8×: a cell wants a row and a column, and 64 steps are few.",
+    ),
+    Row(
+        name="interleaved-tables",
+        title="YaRN, interleaved chunks, asked for tables",
+        about="the training of interleaved chunks, without tables, asked for their cells as well",
+        tuning=interleaved("interleaved-yarn", YARN),
+        tasks=(*RECALLED, "lookup"),
+        prediction="Next to no cell is found at any length: nothing has asked for one.",
     ),
 )

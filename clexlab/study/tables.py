@@ -14,7 +14,7 @@ from clexlab.study.short import SHORT
 # The place of every row by its name; a row of several tables has its place in the first.
 ORDER = {row.name: place for place, row in reversed([*enumerate((*ROWS, *LADDER, *SHORT, *FAMILIES))])}
 # Exact recall by its name in a record and in a table; it is a share, shown in percent.
-RECALL = {"passkey": "pass key", "copy": "copy", "mark": "mark"}
+RECALL = {"passkey": "pass key", "copy": "copy", "lookup": "cell of a table", "mark": "mark"}
 
 
 def by_row(records: Sequence[Record]) -> dict[str, list[Record]]:

@@ -20,6 +20,7 @@ from clexlab.objectives import Distilled, NextToken, Objective
 from clexlab.positions import PerRow, Sampler
 from clexlab.positions.factors import Factors
 from clexlab.scaling.clex import EIGHT_STEPS
+from clexlab.study.courses import AtOnce, Course
 from clexlab.study.material import Material
 from clexlab.taken import TakenAt
 from clexlab.training import PATH
@@ -175,7 +176,8 @@ class Tuning:
     model, which a distilling one takes as its teacher. `path_rate` is the rate of field and temperature. `span` windows make a
     row, 1 or 16: of long rows a step has as many fewer, so that tokens are equal; of rows of which `Taken` reads one window, as many as
     of short ones. `factor` pins t in reading, and in training where no positions draw it. `shares` are the parts that rows are of,
-    None: `base.SHARES`.
+    None: `base.SHARES`. `course` says in which stages the steps are spent; `after` is a tuning of the same seed that comes first, for a
+    course that looks at its model.
     """
 
     name: str
@@ -187,6 +189,8 @@ class Tuning:
     span: int = 1
     factor: float | None = None
     shares: Mapping[str, float] | None = None
+    course: Course = AtOnce()
+    after: "Tuning | None" = None
 
     @property
     def windows(self) -> int:
@@ -214,6 +218,8 @@ class Tuning:
             "span": self.span,
             "factor": self.factor,
             **({} if self.shares is None else {"shares": dict(self.shares), "interleaved": [TOGETHER, CHUNKS]}),
+            **({} if self.course == AtOnce() else {"course": repr(self.course)}),
+            **({} if self.after is None else {"after": self.after.describe(window)}),
         }
 
 
