@@ -69,7 +69,7 @@ PROFILES = (
     ),
     Profile(
         name="gpu",
-        steps=4000,
+        steps=2000,
         rows=64,
         rate=2e-3,
         warmup=200,
@@ -80,7 +80,7 @@ PROFILES = (
         recall_factors=(1.0, 8.0),
         batch=16,
         log_every=100,
-        save_every=2000,
+        save_every=1000,
         training_seconds=120.0,
         measuring_seconds=30.0,
     ),
