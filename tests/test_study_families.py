@@ -262,7 +262,7 @@ def test_an_answer_is_the_difference_by_seed_and_says_whether_seeds_agree(record
     claim = family_claims.Claim(
         paper=one.config["title"],
         says="",
-        gaps=(family_claims.gap("bias-alibi", "rope", "rise from 1× to 8×"), family_claims.gap("bias-alibi", "rope", "far marks at 8×")),
+        gaps=(family_claims.Gap("bias-alibi", "rope", "rise from 1× to 8×"), family_claims.Gap("bias-alibi", "rope", "far marks at 8×")),
     )
     several = [made(one, seed, last8=4.0 + 0.01 * seed, far=0.25 * seed) for seed in (1, 2, 3)]
     several += [made(other, seed, last8=4.5, far=0.5) for seed in (1, 2)]
@@ -275,4 +275,4 @@ def test_an_answer_is_the_difference_by_seed_and_says_whether_seeds_agree(record
 
 def test_an_unknown_measure_is_refused():
     with pytest.raises(ValueError, match="choose one of loss at 1×"):
-        family_claims.gap("rope", "bias-alibi", "speed")
+        family_claims.Gap("rope", "bias-alibi", "speed")

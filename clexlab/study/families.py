@@ -15,8 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
 from clexlab import biases, bpe, evaluation, marks, receptive, rows, scaling, small, sparse
 from clexlab.positions import maps
@@ -282,7 +281,7 @@ def rope(shape: small.Config, path: type[scaling.Path] = scaling.Identity) -> sc
 
 def spread(length: int) -> list[int]:
     """Distances from 0 to length - 1, the closer the nearer."""
-    points: Float[Tensor, "points"] = torch.logspace(0, 1, POINTS, base=length, dtype=torch.float64)
+    points = torch.logspace(0, 1, POINTS, base=length, dtype=torch.float64)
     return sorted({int(point) - 1 for point in points.round()})
 
 

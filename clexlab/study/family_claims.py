@@ -15,13 +15,17 @@ from clexlab.study.tables import by_row
 MEASURES = ("loss at 1×", "loss at 8×", "rise from 1× to 8×", "near marks at 8×", "far marks at 8×")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Gap:
-    """One row's `measure` minus another's."""
+    """The `measure` of row `one` minus that of row `other`; ValueError for a measure that there is not."""
 
     one: str
     other: str
     measure: str
+
+    def __post_init__(self) -> None:
+        if self.measure not in MEASURES:
+            raise ValueError(f"measure is {self.measure!r}; choose one of {', '.join(MEASURES)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,67 +61,60 @@ class Answer:
         return f"{self.measure}: {self.titles[0]} − {self.titles[1]} {statistics.fmean(values):+.3f}{spread}, {self.verdict}"
 
 
-def gap(one: str, other: str, measure: str) -> Gap:
-    """ValueError for a measure that there is not."""
-    if measure not in MEASURES:
-        raise ValueError(f"measure is {measure!r}; choose one of {', '.join(MEASURES)}")
-    return Gap(one=one, other=other, measure=measure)
-
-
 ALIBI = "https://arxiv.org/abs/2108.12409"
 LAST, RISE, _, FAR = MEASURES[1:]
 
 CLAIMS = (
-    Claim(paper=ALIBI, says="ALiBi's loss does not rise beyond the window, RoPE's does", gaps=(gap("bias-alibi", "rope", RISE),)),
+    Claim(paper=ALIBI, says="ALiBi's loss does not rise beyond the window, RoPE's does", gaps=(Gap("bias-alibi", "rope", RISE),)),
     Claim(
         paper=ALIBI,
         says="beyond the window ALiBi is better than T5's bias, and that better than RoPE",
-        gaps=(gap("bias-alibi", "bias-t5", LAST), gap("bias-t5", "rope", LAST)),
+        gaps=(Gap("bias-alibi", "bias-t5", LAST), Gap("bias-t5", "rope", LAST)),
     ),
     Claim(
         paper="https://arxiv.org/abs/2312.17044",
         says="a flat loss of ALiBi comes from not looking far: it recalls little of what is far",
-        gaps=(gap("bias-alibi", "bias-t5", FAR), gap("bias-alibi", "bias-fire", FAR)),
+        gaps=(Gap("bias-alibi", "bias-t5", FAR), Gap("bias-alibi", "bias-fire", FAR)),
     ),
     Claim(
         paper="https://arxiv.org/abs/2310.13017",
         says="interpolating ALiBi helps beyond the window: language modelling and retrieval",
-        gaps=(gap("bias-interpolated-alibi", "bias-alibi", LAST), gap("bias-interpolated-alibi", "bias-alibi", FAR)),
+        gaps=(Gap("bias-interpolated-alibi", "bias-alibi", LAST), Gap("bias-interpolated-alibi", "bias-alibi", FAR)),
     ),
     Claim(
         paper="https://arxiv.org/abs/2205.09921",
         says="KERPLE's logarithm is better beyond the window than ALiBi, and than its own power",
-        gaps=(gap("bias-kerple-log", "bias-alibi", LAST), gap("bias-kerple-log", "bias-kerple-power", LAST)),
+        gaps=(Gap("bias-kerple-log", "bias-alibi", LAST), Gap("bias-kerple-log", "bias-kerple-power", LAST)),
     ),
     Claim(
         paper="https://arxiv.org/abs/2212.10356",
         says="Sandwich is as flat as ALiBi and sees more",
-        gaps=(gap("bias-sandwich", "bias-alibi", LAST), gap("bias-sandwich", "bias-alibi", FAR)),
+        gaps=(Gap("bias-sandwich", "bias-alibi", LAST), Gap("bias-sandwich", "bias-alibi", FAR)),
     ),
     Claim(
         paper="https://arxiv.org/abs/2310.04418",
         says="FIRE generalises to longer text better than ALiBi and KERPLE",
-        gaps=(gap("bias-fire", "bias-alibi", LAST), gap("bias-fire", "bias-kerple-log", LAST)),
+        gaps=(Gap("bias-fire", "bias-alibi", LAST), Gap("bias-fire", "bias-kerple-log", LAST)),
     ),
     Claim(
         paper="https://arxiv.org/abs/2305.19466",
         says="without positions small tasks carry over to longer text better than with ALiBi or RoPE",
-        gaps=(gap("bias-nope", "bias-alibi", FAR), gap("bias-nope", "rope", FAR)),
+        gaps=(Gap("bias-nope", "bias-alibi", FAR), Gap("bias-nope", "rope", FAR)),
     ),
     Claim(
         paper="https://arxiv.org/abs/2309.17453",
         says="first and recent tokens alone keep the loss of a text of any length, and recall nothing that was evicted",
-        gaps=(gap("rope-sinks", "rope", RISE), gap("rope-sinks", "rope-rerope", FAR)),
+        gaps=(Gap("rope-sinks", "rope", RISE), Gap("rope-sinks", "rope-rerope", FAR)),
     ),
     Claim(
         paper="https://arxiv.org/abs/2401.01325",
         says="grouped positions read far without training, better than interpolated angles",
-        gaps=(gap("rope-self-extend", "rope-yarn", LAST), gap("rope-self-extend", "rope-yarn", FAR)),
+        gaps=(Gap("rope-self-extend", "rope-yarn", LAST), Gap("rope-self-extend", "rope-yarn", FAR)),
     ),
     Claim(
         paper="https://arxiv.org/abs/2309.12307",
         says="moving the chunks of half of the heads is better than chunks that never meet",
-        gaps=(gap("sparse-s2", "sparse-local", "loss at 1×"),),
+        gaps=(Gap("sparse-s2", "sparse-local", "loss at 1×"),),
     ),
 )
 
