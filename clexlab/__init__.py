@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 
 _SUBMODULES = (
     "absolute",
+    "atlas",
     "base",
     "biases",
     "bounds",
@@ -29,6 +30,7 @@ _SUBMODULES = (
     "interleaved",
     "lessons",
     "lookup",
+    "marks",
     "merging",
     "notebooks",
     "objectives",
@@ -39,6 +41,7 @@ _SUBMODULES = (
     "positions",
     "presets",
     "profiles",
+    "receptive",
     "results",
     "rope",
     "rows",

@@ -95,6 +95,10 @@ LESSONS = (
         title="without training",
         question="Which distance may a key seem to have, so that a trained model reads further than its window?",
         outcome="you read any training-free method as a matrix of positions, and tell reading far from forgetting quietly",
+        number=11,
+        title="biases and the atlas",
+        question="What does a model see of the far tokens that its bias, its map or its mask lets through?",
+        outcome="you tell a flat loss from a model that reads far, and place every method in one formula",
         minutes=55,
     ),
     Lesson(
@@ -108,6 +112,7 @@ LESSONS = (
 
 PLANNED = (
     (11, "biases and the atlas"),
+    (10, "without training"),
     (12, "sparse attention"),
     (13, "effective context"),
     (14, "retrieve or extend"),

@@ -47,6 +47,7 @@ def add_run(commands: Any, command: Any) -> None:
     which.add_argument("--ladder", action="store_true", default=None, help="from the official CLEX to ours, a step a rung")
     which.add_argument("--short", action="store_true", default=None, help="train short, test long: every recipe beside full length")
     which.add_argument("--untrained", action="store_true", default=None, help="maps of relative positions on the base model as it is")
+    which.add_argument("--families", action="store_true", default=None, help="every way to tell positions, trained from nothing")
     study.add_argument("--rows", nargs="+", metavar="NAME", help="these rows only (default: all)")
     study.add_argument("--seeds", nargs="+", type=seed, metavar="N", help="these seeds (default: the profile's)")
     study.add_argument("--device", choices=("cpu", "cuda"), help="where to train and measure (default: cpu)")
@@ -213,6 +214,7 @@ def minutes(text: str) -> float:
 def study_options(options: argparse.Namespace) -> list[str]:
     """The options of the study that were given."""
     names = ("ladder", "short", "untrained", "rows", "seeds", "device", "out", "minutes", "workers", "child")
+    names = ("ladder", "short", "families", "rows", "seeds", "device", "out", "minutes", "workers", "child")
     return [f"--{name}" for name in names if getattr(options, name) is not None]
 
 

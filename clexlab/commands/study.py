@@ -1,4 +1,5 @@
 """`clexlab run study`: the table of methods, the ladder, train short, or without training; the same command goes on where it stopped."""
+"""`clexlab run study`: the table of methods, the ladder, train short, or the families; the same command goes on where it stopped."""
 
 import argparse
 import os
@@ -15,6 +16,7 @@ MINUTES = 10.0
 # Where the records of each go.
 STUDY, LADDER, SHORT = ("study", study.ROWS), ("clex_ladder", study.LADDER), ("train_short", study.SHORT)
 UNTRAINED = ("without_training", study.UNTRAINED)
+FAMILIES = ("families", study.FAMILIES)
 # The training at full length that the others' cost is told beside.
 FULL = "full-yarn"
 
@@ -28,6 +30,13 @@ def run(options: argparse.Namespace) -> int:
         profile = study.profile_by_name(options.profile or profiles.current())
         if options.untrained:
             profile = untrained.profile_of(profile)
+    experiment, rows = LADDER if options.ladder else SHORT if options.short else FAMILIES if options.families else STUDY
+    # The families are trained from nothing: budgets and models of their own.
+    own = study.families if options.families else study
+    out = options.out or results.FOLDER
+    check_writable(out / experiment)
+    with refusing():
+        profile = own.profile_by_name(options.profile or profiles.current())
         rows = tuple(study.by_name(name, rows) for name in options.rows) if options.rows else rows
         seeds = tuple(options.seeds or profile.seeds)
         study.check(profile, rows, seeds, options.device or "cpu", options.minutes or MINUTES)
@@ -36,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
         tell(experiment, out, profile)
         return status
     with refusing():
-        given = study.shipped()
+        given = own.shipped()
         given.model()
     with failing(), quiet():
         outcome = study.run(
@@ -59,7 +68,7 @@ def tell(experiment: str, out: Path, profile: study.Profile) -> None:
     """The table of all records there are, of this profile; of short training what it cost, too."""
     records = [record for record in results.read_all(experiment, out) if record.config.get("profile") == profile.name]
     if records:
-        print(study.table(records))
+        print(study.near_and_far(records) if experiment == FAMILIES[0] else study.table(records))
     if any(record.config["row"] == FULL for record in records) and experiment == SHORT[0]:
         print(f"\n{study.costs(records, FULL)}")
 
@@ -81,6 +90,7 @@ def several(options: argparse.Namespace, workers: int) -> int:
 def again(options: argparse.Namespace) -> list[str]:
     """The options that were given, as words of a command line."""
     words = [f"--{name}" for name in ("ladder", "short", "untrained") if getattr(options, name)]
+    words = [f"--{name}" for name in ("ladder", "short", "families") if getattr(options, name)]
     for name in ("profile", "rows", "seeds", "device", "out", "minutes"):
         value = getattr(options, name)
         if value is not None:

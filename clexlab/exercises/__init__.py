@@ -23,6 +23,7 @@ LESSONS = (
     "lesson08",
     "lesson09",
     "lesson10",
+    "lesson11",
     "lesson17",
 )
 

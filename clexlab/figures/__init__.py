@@ -20,6 +20,8 @@ _HOMES = {
     "decoding": ("disagreement", "divergence_by_window"),
     "coverage": ("position_rows", "distances_met", "pairs_by_distance"),
     "maps": ("relative_matrices", "last_rows", "pairs_by_position"),
+    "biases": ("bias_curves", "receptive_fields"),
+    "atlas": ("methods_by_place",),
     "looks": (),
     "style": (),
     "panels": (),

@@ -3,11 +3,13 @@
     clexlab run study --profile cpu                  the table (`ROWS`);  --ladder: from the official CLEX to ours (`LADDER`)
                                                      --short: train short, test long (`SHORT`)
                                                      --untrained: maps of relative positions (`UNTRAINED`)
+                                                     --families: every way to tell positions, from nothing (`FAMILIES`)
 
 A `Row` is a method: how it trains, how it is read, what was expected of it. `run` makes one record a row and seed and goes on
 where the last call stopped; `table`, `costs` and `figures.study` show records.
 """
 
+from clexlab.study.families import FAMILIES
 from clexlab.study.ladder import LADDER
 from clexlab.study.material import Material, shipped
 from clexlab.study.methods import ROWS, Row, by_name
@@ -18,8 +20,11 @@ from clexlab.study.sizes import by_name as profile_by_name
 from clexlab.study.tables import by_row, costs, table
 from clexlab.study.tuning import AsTrained, Closed, Learned, Mapped, Positions, Tuning, Under
 from clexlab.study.untrained import UNTRAINED
+from clexlab.study.tables import by_row, costs, near_and_far, table
+from clexlab.study.tuning import AsTrained, Closed, Learned, Positions, Tuning, Under
 
 __all__ = [
+    "FAMILIES",
     "LADDER",
     "PROFILES",
     "ROWS",
@@ -40,6 +45,7 @@ __all__ = [
     "by_row",
     "check",
     "costs",
+    "near_and_far",
     "profile_by_name",
     "run",
     "shipped",

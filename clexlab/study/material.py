@@ -1,7 +1,7 @@
 """What every run of a study starts from: one base model, one tokenizer, documents to train on and others to measure on."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +42,11 @@ class Material:
     def texts(self, count: int, longest: int) -> list[Int[Tensor, "_"]]:
         """Held-out texts of `longest` + 1 tokens, the same ones for every run of every seed."""
         return base.cut(self.held_out, count, longest)
+
+    @property
+    def tasks(self) -> Mapping[str, Callable[[int, int], tuple[evaluation.Trial, ...]]]:
+        """What can be asked for, by its name: each draws `count` trials for texts of up to `longest` tokens."""
+        return {"passkey": self.passkeys, "copy": self.copies, "lookup": self.lookups}
 
     def passkeys(self, count: int, longest: int) -> tuple[evaluation.Trial, ...]:
         """Pass keys in held-out text, the same ones for every run of every seed."""

@@ -101,14 +101,15 @@ def measure(place: Place, row: Row, seed: int, experiment: str, run: str) -> res
     model, log = (place.material.model(), {}) if row.tuning is None else trained(place, row.tuning, seed)
     model = row.reading.prepare(model).to(place.device)
     profile, window = place.profile, place.material.window
-    texts = place.material.texts(profile.texts, round(max(evaluation.FACTORS) * window))
-    measured = evaluation.measure(model, row.name, texts, window, context=row.reading.context, batch=profile.batch)
+    texts = place.material.texts(profile.texts, round(max(profile.factors) * window))
+    measured = evaluation.measure(model, row.name, texts, window, profile.factors, context=row.reading.context, batch=profile.batch)
     config = _config(place, row, seed)
     recalls = _recalls(place, model, row)
     made = evaluation.record(
         measured, experiment=experiment, run=run, config=config, seed=seed, device=place.device, recalls=recalls
     )
     metrics = {**made.metrics, **_path_metrics(evaluation.path_of(model), measured.result)}
+    metrics |= {} if row.tuning is None else row.tuning.found(model)
     measuring = time.perf_counter() - began
     metrics |= {"measuring_seconds": measuring, "training_seconds": log.get("seconds", 0.0), "curve": log.get("curve", [])}
     metrics |= {"course": log["course"]} if log.get("course") else {}
@@ -176,7 +177,7 @@ def _put(file: Path, content: dict) -> None:
 
 
 def _extended(place: Place, tuning: Tuning, seed: int, *, training_positions: bool) -> nn.Module:
-    model = place.material.model()
+    model = tuning.start(place.material, seed)
     if tuning.path is None:
         return model
     path = tuning.path(hf.geometry(model), seed)
@@ -209,6 +210,7 @@ def _config(place: Place, row: Row, seed: int) -> dict:
     config |= {**_origin(place), "tuning": None}
     if isinstance(row.reading, Mapped):
         config |= {"map": repr(row.reading.made(place.material.window)), "pinned": row.reading.factor}
+    config |= {**_origin(place), **row.reading.describe(place.material.window), "tuning": None}
     return config if row.tuning is None else config | {"tuning": _asked(place, row.tuning, seed)}
 
 
@@ -228,8 +230,7 @@ def _recalls(place: Place, model: nn.Module, row: Row) -> list[evaluation.Recall
     if not profile.trials:
         return []
     longest, context, batch = round(max(profile.recall_factors) * window), row.reading.context, profile.batch
-    draws = {"passkey": place.material.passkeys, "copy": place.material.copies, "lookup": place.material.lookups}
-    trials = (draws[task](profile.trials, longest) for task in row.tasks)
+    trials = (place.material.tasks[task](profile.trials, longest) for task in row.tasks)
     return [evaluation.recall(model, some, window, profile.recall_factors, profile.depths, context=context, batch=batch) for some in trials]
 
 

@@ -1,17 +1,19 @@
 """How much a study spends: `smoke` shows that it runs, `cpu` fits a laptop, `gpu` one GPU in calls of ten minutes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from clexlab import training
+from clexlab.evaluation.lengths import FACTORS
 
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
     """The budget that all rows of a study have in common.
 
-    `steps` of `rows` rows of one window, or of as many fewer longer ones: equal tokens. Measured on `texts` held-out texts, and
-    on `trials` pass keys at `depths` and `recall_factors` (none: recall is left out). `training_seconds` and `measuring_seconds` are first
-    guesses for planning a call, replaced by what is seen.
+    `steps` of `rows` rows of one window, or of as many fewer longer ones: equal tokens. Measured on `texts` held-out texts at
+    `factors`, and on `trials` things to recall at `depths` and `recall_factors` (none: recall is left out). `training_seconds` and
+    `measuring_seconds` are first guesses for planning a call, replaced by what is seen.
     """
 
     name: str
@@ -20,6 +22,7 @@ class Profile:
     rate: float = 3e-4
     warmup: int = 0
     texts: int = 16
+    factors: tuple[float, ...] = FACTORS
     trials: int = 8
     depths: tuple[float, ...] = (0.1, 0.5, 0.9)
     recall_factors: tuple[float, ...] = (1.0, 8.0)
@@ -82,9 +85,9 @@ PROFILES = (
 )
 
 
-def by_name(name: str) -> Profile:
+def by_name(name: str, profiles: Sequence[Profile] = PROFILES) -> Profile:
     """A profile by its name; ValueError lists the names."""
-    for profile in PROFILES:
+    for profile in profiles:
         if profile.name == name:
             return profile
-    raise ValueError(f"no profile is named {name!r}; there are {', '.join(profile.name for profile in PROFILES)}")
+    raise ValueError(f"no profile is named {name!r}; there are {', '.join(profile.name for profile in profiles)}")

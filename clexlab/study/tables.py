@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from clexlab import evaluation
 from clexlab.results import Record
+from clexlab.study.families import FAMILIES
 from clexlab.study.ladder import LADDER
 from clexlab.study.methods import ROWS
 from clexlab.study.short import SHORT
@@ -13,12 +14,14 @@ from clexlab.study.untrained import UNTRAINED
 
 # The place of every row by its name; a row of several tables has its place in the first.
 ORDER = {row.name: place for place, row in reversed([*enumerate((*ROWS, *LADDER, *SHORT, *UNTRAINED))])}
+ORDER = {row.name: place for place, row in reversed([*enumerate((*ROWS, *LADDER, *SHORT, *FAMILIES))])}
 # Exact recall by its name in a record and in a table; it is a share, shown in percent.
-RECALL = {"passkey": "pass key", "copy": "copy", "lookup": "cell of a table"}
+RECALL = {"passkey": "pass key", "copy": "copy", "lookup": "cell of a table", "mark": "mark"}
 
 
 def by_row(records: Sequence[Record]) -> dict[str, list[Record]]:
     """Records by the name of their row, seeds in order; rows in the order of the study, then of the ladder, of SHORT and of UNTRAINED.
+    """Records by the name of their row, seeds in order; rows in the order of the study, then of the ladder, of SHORT, of FAMILIES.
 
     Raises ValueError for records of something else, of several profiles, whose budgets differ, and for two of one row and seed.
     """
@@ -56,6 +59,34 @@ def table(records: Sequence[Record]) -> str:
         cells += [_percent(recalled[task].get(name, {}).get(factor)) for task, factor in asked]
         trained = seeds[0].config["tuning"] is not None
         lines.append([seeds[0].config["title"], str(len(seeds)) if trained else "–", *cells])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def near_and_far(records: Sequence[Record], task: str = "mark") -> str:
+    """A Markdown table that sets a flat loss beside recall near and far in one length: what is lost, and what is not seen.
+
+    `last` in nats per token, exact recall in percent at the longest text, its deepest and its shallowest place, "far" and "near", and all
+    places at the shortest; mean ± standard deviation over seeds. Raises ValueError where no record has `task` by depth, and as `by_row`.
+    """
+    rows, losses = by_row(records), evaluation.by_method(records)
+    by_depth = {record.run: record.metrics.get(f"{task}_by_depth", {}) for record in records}
+    factors = sorted({factor for found in by_depth.values() for factor in found}, key=float)
+    if not factors:
+        raise ValueError(f"no record has {task} by depth; there are {', '.join(sorted(rows)) or 'none'}")
+    short, long = factors[0], factors[-1]
+    lengths = _factors(losses)
+    lines = [["method", "seeds", *(f"{factor}×" for factor in lengths), f"{task} {short}×", f"near {long}×", f"far {long}×"]]
+    lines.append(["---"] * len(lines[0]))
+    for name, seeds in rows.items():
+        found = {one.seed: by_depth[one.run] for one in seeds if {short, long} <= set(by_depth[one.run])}
+        ends = [
+            {seed: statistics.fmean(one[short].values()) for seed, one in found.items()},
+            {seed: one[long][max(one[long], key=float)] for seed, one in found.items()},
+            {seed: one[long][min(one[long], key=float)] for seed, one in found.items()},
+        ]
+        cells = [str(losses[name].get(factor, "–")) for factor in lengths]
+        cells += [_percent(evaluation.Spread(by_seed=end) if end else None) for end in ends]
+        lines.append([seeds[0].config["title"], str(len(seeds)), *cells])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 

@@ -22,6 +22,7 @@ from clexlab.positions.factors import Factors
 from clexlab.positions.maps import Map
 from clexlab.scaling.clex import EIGHT_STEPS
 from clexlab.study.courses import AtOnce, Course
+from clexlab.study.material import Material
 from clexlab.taken import TakenAt
 from clexlab.training import PATH
 
@@ -197,6 +198,14 @@ class Tuning:
         """Windows of tokens that the model reads of every row: what a step has fewer rows for."""
         return 1 if isinstance(self.objective, Taken) else self.span
 
+    def start(self, given: Material, seed: int) -> nn.Module:
+        """What is trained, its own copy each time: the base model."""
+        return given.model()
+
+    def found(self, model: nn.Module) -> dict:
+        """What a record says of the trained model beside its losses and its path: nothing."""
+        return {}
+
     def describe(self, window: int) -> dict:
         """For a record: every choice by its name. A training is recognised by it, so what came later is told where it is not usual."""
         told = getattr(self.objective, "told", None)
@@ -224,6 +233,10 @@ class AsTrained:
     def prepare(self, model: nn.Module) -> nn.Module:
         return model
 
+    def describe(self, window: int) -> dict:
+        """For a record: what of the reading neither its context nor its path says."""
+        return {}
+
 
 @dataclass(frozen=True)
 class Under:
@@ -234,6 +247,10 @@ class Under:
 
     def prepare(self, model: nn.Module) -> nn.Module:
         return hf.extend(model, self.path(hf.geometry(model), 0))
+
+    def describe(self, window: int) -> dict:
+        """Nothing: a record has the path."""
+        return {}
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ Frequencies and rotations are computed in the page (no kernel round trip); the o
 draw on a `LiveChart`. `WIDGETS` lists those that open without being told what to show.
 """
 
+from clexlab.widgets.bias_explorer import BiasExplorer
 from clexlab.widgets.bound_explorer import BoundExplorer
 from clexlab.widgets.cache_explorer import CacheExplorer
 from clexlab.widgets.coverage_explorer import CoverageExplorer
@@ -31,10 +32,12 @@ WIDGETS = (
     CoverageExplorer,
     SearchExplorer,
     RelativeMatrixExplorer,
+    BiasExplorer,
 )
 
 __all__ = [
     "WIDGETS",
+    "BiasExplorer",
     "BoundExplorer",
     "CacheExplorer",
     "CoverageExplorer",
