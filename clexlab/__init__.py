@@ -43,6 +43,7 @@ _SUBMODULES = (
     "rows",
     "scaling",
     "search",
+    "sparse",
     "study",
     "taken",
     "tasks",
