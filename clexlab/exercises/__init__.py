@@ -22,6 +22,7 @@ LESSONS = (
     "lesson07",
     "lesson08",
     "lesson09",
+    "lesson12",
     "lesson17",
 )
 

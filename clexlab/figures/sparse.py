@@ -91,6 +91,16 @@ def counted_and_measured(counted: Mapping[str, float], measured: Mapping[str, fl
     return figure
 
 
+def tiles(mask: Bool[np.ndarray, "rows columns"]) -> tuple[np.ndarray, np.ndarray]:
+    """The True entries of every row as filled rectangles, a run of neighbours one: a NaN-joined outline, x the column, y the row."""
+    edges = np.diff(np.pad(mask.astype(np.int8), ((0, 0), (1, 1))), axis=1)
+    (row, left), (_, right) = np.nonzero(edges == 1), np.nonzero(edges == -1)
+    gap = np.full(len(row), np.nan)
+    x = np.stack([left - 0.5, right - 0.5, right - 0.5, left - 0.5, left - 0.5, gap], axis=1)
+    y = np.stack([row - 0.5, row - 0.5, row + 0.5, row + 0.5, row - 0.5, gap], axis=1)
+    return x.ravel(), y.ravel()
+
+
 def _by_length(lines: Mapping[str, Mapping[int, float]], x: str, y: str, title: str) -> go.Figure:
     if not lines or not all(lines.values()):
         raise ValueError("no line given; pass {name: {length: value}}, at least one length for every name")

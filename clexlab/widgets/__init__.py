@@ -12,6 +12,7 @@ from clexlab.widgets.frequency import FrequencyExplorer
 from clexlab.widgets.length_explorer import LengthExplorer
 from clexlab.widgets.live_chart import LiveChart
 from clexlab.widgets.model_explorer import ModelExplorer
+from clexlab.widgets.reach_explorer import ReachExplorer
 from clexlab.widgets.rotation import RotationExplorer
 from clexlab.widgets.safely import ErrorNotice, safely
 from clexlab.widgets.scaling_calculator import ScalingCalculator
@@ -29,6 +30,7 @@ WIDGETS = (
     LengthExplorer,
     CoverageExplorer,
     SearchExplorer,
+    ReachExplorer,
 )
 
 __all__ = [
@@ -42,6 +44,7 @@ __all__ = [
     "LengthExplorer",
     "LiveChart",
     "ModelExplorer",
+    "ReachExplorer",
     "RotationExplorer",
     "Run",
     "ScalingCalculator",

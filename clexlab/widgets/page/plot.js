@@ -29,9 +29,11 @@ function ticks({ min, max, log }, room) {
     for (let exponent = Math.ceil(low / step) * step; exponent <= high; exponent += step) exponents.push(exponent);
     return exponents.map((exponent) => ({ value: log ** exponent, text: log === 10 ? powerOfTen(exponent) : powerOfTwo(exponent) }));
   }
-  const step = niceStep((max - min) / Math.max(2, room));
+  // Rows of a matrix count downwards: their axis has its smaller end on top.
+  const [low, high] = min < max ? [min, max] : [max, min];
+  const step = niceStep((high - low) / Math.max(2, room));
   const values = [];
-  for (let k = Math.ceil(min / step - 1e-9); k * step <= max + step * 1e-9; k++) values.push(k * step);
+  for (let k = Math.ceil(low / step - 1e-9); k * step <= high + step * 1e-9; k++) values.push(k * step);
   return values.map((value) => ({ value, text: number(Number(value.toPrecision(6))).replace("-", "−") }));
 }
 
@@ -277,7 +279,7 @@ class Plot extends Surface {
 }
 
 // A short piece of a curve for legends and read-outs, with its colour, dash and marker.
-function swatch({ colour, dash, width = 2, marker = 0, sign = "diamond" }) {
+function swatch({ colour, dash, width = 2, marker = 0, sign = "diamond", fill = false }) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   svg.setAttribute("class", "clexlab-swatch");
   svg.setAttribute("viewBox", "0 0 34 8");
@@ -287,6 +289,7 @@ function swatch({ colour, dash, width = 2, marker = 0, sign = "diamond" }) {
     for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
   };
   const stroke = colour ?? "currentColor";
+  if (fill && !width) add("rect", { x: 5, y: 0, width: 24, height: 8, fill: stroke });
   if (width) add("line", { x1: 0, x2: 34, y1: 4, y2: 4, stroke, "stroke-width": width + 0.5, "stroke-dasharray": (DASHES[dash] ?? []).join(" ") });
   if (marker && sign === "diamond") add("path", { d: "M17 0 L21 4 L17 8 L13 4 Z", fill: stroke });
   if (marker && sign === "cross") add("path", { d: "M13.5 0.5 L20.5 7.5 M20.5 0.5 L13.5 7.5", stroke, "stroke-width": 1.5 });
