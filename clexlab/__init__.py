@@ -60,6 +60,9 @@ _FUNCTIONS = {
     "restore": "hf.attach",
     "load": "hf.saving",
     "export": "hf.exporting",
+    "sparsify": "hf.sparsify",
+    "sparsified": "hf.sparsify",
+    "unsparsify": "hf.sparsify",
 }
 
 

@@ -93,8 +93,12 @@ class Patch:
 
 
 def restore(model: nn.Module) -> nn.Module:
-    """Undo `extend`: module, hooks, methods and config are those of before. ValueError if the model is not extended."""
+    """Undo `extend`: module, hooks, methods and config are those of before.
+
+    ValueError if the model is not extended, or was sparsified since: changes are undone in the reverse order.
+    """
     rotary = rotary_of(model)
+    rotary.patch.mark.check(rotary.patch.model)
     rotary.patch.lift(rotary)
     return model
 

@@ -1,11 +1,13 @@
 """Which pairs are computed at all, M(i, j): sparse attention patterns, a boolean matrix for every head.
 
 A pattern is a frozen dataclass: `visible` is its mask, `mask_mod` the same for flex attention, `keys_per_row` its cost by formula,
-`empty` what rows without keys do. `reach` and `coverage` say what layers of it carry where.
+`empty` what rows without keys do. `reach` and `coverage` say what layers of it carry where;
+`attention` computes those that come in chunks without a mask as large as the text.
 PATTERNS lists those a language model can use, LEAKING those that see the future and are here to be looked at.
 """
 
 from clexlab.sparse.base import Pattern
+from clexlab.sparse.chunked import attention, computed
 from clexlab.sparse.dilated import Dilated, DilatedNeighbourhood, TwoSidedNeighbourhood
 from clexlab.sparse.empty import RULES, EmptyRows, FirstChunk, Itself, OwnChunk, ZeroOutput
 from clexlab.sparse.local import Local
@@ -53,7 +55,9 @@ __all__ = [
     "TwoSidedNeighbourhood",
     "WrappedTriangle",
     "ZeroOutput",
+    "attention",
     "by_name",
+    "computed",
     "coverage",
     "entries",
     "leaks",

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from clexlab import frequencies
 from clexlab.sparse.empty import EmptyRows, ZeroOutput
+from clexlab.sparse.windows import Windows
 
 
 class Pattern(abc.ABC):
@@ -66,9 +67,8 @@ class Pattern(abc.ABC):
         self.check(heads, length)
         for name, places in (("queries", queries), ("keys", keys)):
             if len(places) and not (0 <= int(places.min()) and int(places.max()) < length):
-                raise ValueError(
-                    f"{name} go from {int(places.min())} to {int(places.max())}; a text of {length} tokens has 0 … {length - 1}"
-                )
+                given = f"{int(places.min())} to {int(places.max())}"
+                raise ValueError(f"{name} go from {given}; a text of {length} tokens has 0 … {length - 1}")
         head = torch.arange(heads, device=queries.device)[:, None, None]
         return self.at(head, queries[:, None], keys, heads, length).expand(heads, len(queries), len(keys))
 
@@ -76,10 +76,12 @@ class Pattern(abc.ABC):
         """The pattern as torch's flex attention takes it: `create_block_mask(pattern.mask_mod(heads, length), None, heads, n, n)`."""
         self.check(heads, length)
 
-        def mask_mod(row: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
-            return self.at(head, query, key, heads, length)
+        # A lambda, because torch counts the arguments a function is written with and tests wrap every function that has a name.
+        return lambda row, head, query, key: self.at(head, query, key, heads, length)
 
-        return mask_mod
+    def windows(self, heads: int) -> list[Windows]:
+        """The heads by where the keys of their chunks lie, for `sparse.attention`; ValueError for a pattern without chunks."""
+        raise ValueError(f"{type(self).__name__} does not come in chunks of one window each; compute it by its mask")
 
     def keys_per_row(self, heads: int, length: int) -> Int[Tensor, "heads length"]:
         """How many keys every row has, by formula and not by counting; empty rows have those of their rule."""

@@ -23,6 +23,14 @@ class EmptyRows(abc.ABC):
     def count(self, query: Tensor) -> Tensor:
         """How many keys that are."""
 
+    def fits(self, chunk: int) -> bool:
+        """Whether one window of `chunk` keys holds what the rows of a whole empty chunk see instead."""
+        return True
+
+    @abc.abstractmethod
+    def window(self, start: Tensor) -> Tensor:
+        """Where that window begins, for chunks that begin at `start`."""
+
 
 @dataclass(frozen=True)
 class ZeroOutput(EmptyRows):
@@ -34,6 +42,9 @@ class ZeroOutput(EmptyRows):
     def count(self, query: Tensor) -> Tensor:
         return torch.zeros_like(query)
 
+    def window(self, start: Tensor) -> Tensor:
+        return start
+
 
 @dataclass(frozen=True)
 class Itself(EmptyRows):
@@ -44,6 +55,9 @@ class Itself(EmptyRows):
 
     def count(self, query: Tensor) -> Tensor:
         return torch.ones_like(query)
+
+    def window(self, start: Tensor) -> Tensor:
+        return start
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +75,12 @@ class OwnChunk(EmptyRows):
     def count(self, query: Tensor) -> Tensor:
         return query % self.chunk + 1
 
+    def fits(self, chunk: int) -> bool:
+        return chunk % self.chunk == 0
+
+    def window(self, start: Tensor) -> Tensor:
+        return start
+
 
 @dataclass(frozen=True, kw_only=True)
 class FirstChunk(EmptyRows):
@@ -76,6 +96,12 @@ class FirstChunk(EmptyRows):
 
     def count(self, query: Tensor) -> Tensor:
         return (query + 1).clamp(max=self.chunk)
+
+    def fits(self, chunk: int) -> bool:
+        return self.chunk <= chunk
+
+    def window(self, start: Tensor) -> Tensor:
+        return torch.zeros_like(start)
 
 
 RULES = (ZeroOutput, Itself, OwnChunk, FirstChunk)

@@ -6,6 +6,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from clexlab.sparse.base import Pattern, check_whole, quarter
+from clexlab.sparse.windows import Windows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,3 +34,6 @@ class Local(Pattern):
 
     def _count(self, head: Tensor, query: Tensor, heads: int, length: int | Tensor) -> Tensor:
         return query % self.chunk + 1
+
+    def windows(self, heads: int) -> list[Windows]:
+        return [Windows(heads=tuple(range(heads)), chunk=self.chunk)]

@@ -1,6 +1,5 @@
 """Several patterns in one layer: the heads are divided between them, in order."""
 
-import abc
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
@@ -13,6 +12,7 @@ from clexlab.sparse.base import Pattern, check_whole, quarter
 from clexlab.sparse.empty import EmptyRows, ZeroOutput, check_empty
 from clexlab.sparse.scca import SCCAFixed
 from clexlab.sparse.sda import SDA
+from clexlab.sparse.windows import Windows
 
 
 class Divided(Pattern):
@@ -40,6 +40,10 @@ class Divided(Pattern):
 
     def at(self, head: Tensor, query: Tensor, key: Tensor, heads: int, length: int | Tensor) -> Tensor:
         return self._choose(head, heads, lambda part, own, count: part.at(own, query, key, count, length))
+
+    def windows(self, heads: int) -> list[Windows]:
+        """Those of every part; ValueError where one of them has none."""
+        return [group.moved(start) for part, start, count in self.groups(heads) for group in part.windows(count)]
 
     def keys_per_row(self, heads: int, length: int) -> Int[Tensor, "heads length"]:
         self.check(heads, length)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from clexlab.sparse.base import Pattern, check_even_heads, check_whole, quarter
+from clexlab.sparse.windows import Windows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +51,10 @@ class S2(Pattern):
     def _count(self, head: Tensor, query: Tensor, heads: int, length: int | Tensor) -> Tensor:
         return torch.minimum((query + self.shift(head, heads)) % self.chunk, query) + 1
 
+    def windows(self, heads: int) -> list[Windows]:
+        first, second = tuple(range(heads // 2)), tuple(range(heads // 2, heads))
+        return [Windows(heads=first, chunk=self.chunk), Windows(heads=second, chunk=self.chunk, offset=self.chunk // 2)]
+
 
 @dataclass(frozen=True, kw_only=True)
 class RolledS2(S2):
@@ -78,3 +83,6 @@ class RolledS2(S2):
 
     def _count(self, head: Tensor, query: Tensor, heads: int, length: int | Tensor) -> Tensor:
         return (query - self.shift(head, heads)) % length % self.chunk + 1
+
+    def windows(self, heads: int) -> list[Windows]:
+        raise ValueError("RolledS2 sees later tokens, of which chunks gather none; compute it by its mask, or use S2")

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from clexlab.sparse.base import Pattern, check_even_heads, check_whole, quarter
 from clexlab.sparse.empty import EmptyRows, ZeroOutput, check_empty
+from clexlab.sparse.windows import Windows
 
 
 class ShiftMask(abc.ABC):
@@ -98,6 +99,17 @@ class Shifted(Pattern):
 
     def _count(self, head: Tensor, query: Tensor, heads: int, length: int | Tensor) -> Tensor:
         return self.mask.count(query, self.chunk, self.shift(head, heads), length)
+
+    def windows(self, heads: int) -> list[Windows]:
+        """One group a shift. ValueError for the wrapped mask, and where a chunk has rows with keys and rows that a rule has to fill."""
+        alone = isinstance(self.empty, ZeroOutput)
+        if not self.causal or not (alone or isinstance(self.mask, TruePosition)):
+            raise ValueError(f"{self.mask!r} with {self.empty!r} has no one window for the rows of a chunk; compute it by its mask")
+        shifts = self.shift(torch.arange(heads), heads).tolist()
+        return [
+            Windows(heads=tuple(head for head, own in enumerate(shifts) if own == shift), chunk=self.chunk, shift=shift, empty=self.empty)
+            for shift in sorted(set(shifts))
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)
