@@ -46,6 +46,7 @@ def add_run(commands: Any, command: Any) -> None:
     which = study.add_mutually_exclusive_group()
     which.add_argument("--ladder", action="store_true", default=None, help="from the official CLEX to ours, a step a rung")
     which.add_argument("--short", action="store_true", default=None, help="train short, test long: every recipe beside full length")
+    which.add_argument("--sparse", action="store_true", default=None, help="sparse patterns in training, beside full attention")
     study.add_argument("--rows", nargs="+", metavar="NAME", help="these rows only (default: all)")
     study.add_argument("--seeds", nargs="+", type=seed, metavar="N", help="these seeds (default: the profile's)")
     study.add_argument("--device", choices=("cpu", "cuda"), help="where to train and measure (default: cpu)")
@@ -210,7 +211,7 @@ def minutes(text: str) -> float:
 
 def study_options(options: argparse.Namespace) -> list[str]:
     """The options of the study that were given."""
-    names = ("ladder", "short", "rows", "seeds", "device", "out", "minutes", "workers", "child")
+    names = ("ladder", "short", "sparse", "rows", "seeds", "device", "out", "minutes", "workers", "child")
     return [f"--{name}" for name in names if getattr(options, name) is not None]
 
 

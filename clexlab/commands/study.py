@@ -1,4 +1,4 @@
-"""`clexlab run study`: the table of methods, the ladder, or train short, test long; the same command goes on where it stopped."""
+"""`clexlab run study`: the table of methods, the ladder, train short, or sparse patterns; the same command goes on where it stopped."""
 
 import argparse
 import os
@@ -9,21 +9,24 @@ from pathlib import Path
 
 from clexlab import profiles, results, study
 from clexlab.commands.usage import check_writable, failing, quiet, refusing
+from clexlab.study import sparse
 
 MINUTES = 10.0
-# Where the records of each go.
-STUDY, LADDER, SHORT = ("study", study.ROWS), ("clex_ladder", study.LADDER), ("train_short", study.SHORT)
-# The training at full length that the others' cost is told beside.
-FULL = "full-yarn"
+# Where the records of each go, by the option that asks for it.
+STUDY = ("study", study.ROWS)
+TABLES = {"ladder": ("clex_ladder", study.LADDER), "short": ("train_short", study.SHORT), "sparse": ("sparse_attention", study.SPARSE)}
+# The training that the others' cost is told beside, where cost is part of the question.
+BESIDE = {"train_short": "full-yarn", "sparse_attention": "lora-full-yarn"}
 
 
 def run(options: argparse.Namespace) -> int:
     """Run what has no record yet and print the table of all that have one; 1 where a run went wrong."""
-    experiment, rows = LADDER if options.ladder else SHORT if options.short else STUDY
+    experiment, rows = next((table for name, table in TABLES.items() if getattr(options, name)), STUDY)
     out = options.out or results.FOLDER
     check_writable(out / experiment)
     with refusing():
         profile = study.profile_by_name(options.profile or profiles.current())
+        profile = sparse.budget(profile) if options.sparse else profile
         rows = tuple(study.by_name(name, rows) for name in options.rows) if options.rows else rows
         seeds = tuple(options.seeds or profile.seeds)
         study.check(profile, rows, seeds, options.device or "cpu", options.minutes or MINUTES)
@@ -52,12 +55,13 @@ def run(options: argparse.Namespace) -> int:
 
 
 def tell(experiment: str, out: Path, profile: study.Profile) -> None:
-    """The table of all records there are, of this profile; of short training what it cost, too."""
+    """The table of all records there are, of this profile; what training cost, too, where that is part of the question."""
     records = [record for record in results.read_all(experiment, out) if record.config.get("profile") == profile.name]
     if records:
         print(study.table(records))
-    if any(record.config["row"] == FULL for record in records) and experiment == SHORT[0]:
-        print(f"\n{study.costs(records, FULL)}")
+    beside = BESIDE.get(experiment)
+    if any(record.config["row"] == beside for record in records):
+        print(f"\n{study.costs(records, beside)}")
 
 
 def several(options: argparse.Namespace, workers: int) -> int:
@@ -76,7 +80,7 @@ def several(options: argparse.Namespace, workers: int) -> int:
 
 def again(options: argparse.Namespace) -> list[str]:
     """The options that were given, as words of a command line."""
-    words = [f"--{name}" for name in ("ladder", "short") if getattr(options, name)]
+    words = [f"--{name}" for name in TABLES if getattr(options, name)]
     for name in ("profile", "rows", "seeds", "device", "out", "minutes"):
         value = getattr(options, name)
         if value is not None:

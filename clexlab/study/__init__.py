@@ -2,6 +2,7 @@
 
     clexlab run study --profile cpu                  the table (`ROWS`);  --ladder: from the official CLEX to ours (`LADDER`)
                                                      --short: train short, test long (`SHORT`)
+                                                     --sparse: sparse patterns in training (`SPARSE`)
 
 A `Row` is a method: how it trains, how it is read, what was expected of it. `run` makes one record a row and seed and goes on
 where the last call stopped; `table`, `costs` and `figures.study` show records.
@@ -14,14 +15,16 @@ from clexlab.study.runner import Outcome, check, run
 from clexlab.study.short import SHORT
 from clexlab.study.sizes import PROFILES, Profile
 from clexlab.study.sizes import by_name as profile_by_name
+from clexlab.study.sparse import SPARSE
 from clexlab.study.tables import by_row, costs, table
-from clexlab.study.tuning import AsTrained, Closed, Learned, Positions, Tuning, Under
+from clexlab.study.tuning import AsTrained, Closed, Learned, Positions, Through, Tuning, Under
 
 __all__ = [
     "LADDER",
     "PROFILES",
     "ROWS",
     "SHORT",
+    "SPARSE",
     "AsTrained",
     "Closed",
     "Learned",
@@ -30,6 +33,7 @@ __all__ = [
     "Positions",
     "Profile",
     "Row",
+    "Through",
     "Tuning",
     "Under",
     "by_name",

@@ -53,7 +53,7 @@ def train(place: Place, tuning: Tuning, seed: int, callbacks: Sequence[TrainerCa
         _check_asked(folder, BEGUN, json.loads((folder / BEGUN).read_text(encoding="utf-8")), asked)
     else:
         _put(folder / BEGUN, asked)
-    model = _extended(place, tuning, seed, training_positions=True)
+    model = _extended(place, tuning, seed, training_time=True)
     tuning.learns(model)
     plan = _plan(place, tuning, seed)
     done = training.train(
@@ -65,6 +65,7 @@ def train(place: Place, tuning: Tuning, seed: int, callbacks: Sequence[TrainerCa
         callbacks=callbacks,
         resume=begun,
     )
+    tuning.settles(done.model)
     safetensors.torch.save_model(done.model, str(folder / WEIGHTS))
     # Of a long row a tuning may read a part.
     tokens = done.tokens * tuning.windows // tuning.span
@@ -83,7 +84,7 @@ def trained(place: Place, tuning: Tuning, seed: int) -> tuple[nn.Module, dict]:
     folder = place.folder(tuning, seed)
     left = json.loads((folder / TRAINED).read_text(encoding="utf-8"))
     _check_asked(folder, TRAINED, left["asked"], _asked(place, tuning, seed))
-    model = _extended(place, tuning, seed, training_positions=False)
+    model = _extended(place, tuning, seed, training_time=False)
     safetensors.torch.load_model(model, str(folder / WEIGHTS))
     return model.eval(), left
 
@@ -132,7 +133,7 @@ def with_memory(place: Place, record: results.Record, row: Row, seed: int) -> re
 def _memory(place: Place, tuning: Tuning, seed: int, rows: int) -> int:
     """Bytes at the highest point of two steps of this training with so many rows a step."""
     plan = replace(_plan(place, tuning, seed), steps=memory.STEPS, rows=rows, warmup=0, save_every=None)
-    model = _extended(place, tuning, seed, training_positions=True)
+    model = _extended(place, tuning, seed, training_time=True)
     tuning.learns(model)
     data = place.material.rows(seed, memory.STEPS * rows, tuning.span, tuning.shares)
     return memory.peak(model, data, plan, tuning.objective(place.material.model()))
@@ -162,14 +163,17 @@ def _put(file: Path, content: dict) -> None:
     os.replace(draft, file)
 
 
-def _extended(place: Place, tuning: Tuning, seed: int, *, training_positions: bool) -> nn.Module:
+def _extended(place: Place, tuning: Tuning, seed: int, *, training_time: bool) -> nn.Module:
+    """The base model under the tuning's path; at training time with its positions and its pattern too."""
     model = place.material.model()
-    if tuning.path is None:
-        return model
-    path = tuning.path(hf.geometry(model), seed)
-    sampler = tuning.positions(place.material.window) if training_positions and tuning.positions is not None else None
-    # A sampler draws t; what it was fixed at in training is pinned in reading.
-    return hf.extend(model, path, factor=tuning.factor if sampler is None else None, positions=sampler)
+    if tuning.path is not None:
+        path = tuning.path(hf.geometry(model), seed)
+        sampler = tuning.positions(place.material.window) if training_time and tuning.positions is not None else None
+        # A sampler draws t; what it was fixed at in training is pinned in reading.
+        hf.extend(model, path, factor=tuning.factor if sampler is None else None, positions=sampler)
+    if training_time and tuning.pattern is not None:
+        hf.sparsify(model, tuning.pattern(tuning.span * place.material.window))
+    return model
 
 
 def _plan(place: Place, tuning: Tuning, seed: int) -> training.Plan:

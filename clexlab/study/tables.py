@@ -9,9 +9,10 @@ from clexlab.results import Record
 from clexlab.study.ladder import LADDER
 from clexlab.study.methods import ROWS
 from clexlab.study.short import SHORT
+from clexlab.study.sparse import SPARSE
 
 # The place of every row by its name; a row of several tables has its place in the first.
-ORDER = {row.name: place for place, row in reversed([*enumerate((*ROWS, *LADDER, *SHORT))])}
+ORDER = {row.name: place for place, row in reversed([*enumerate((*ROWS, *LADDER, *SHORT, *SPARSE))])}
 # Exact recall by its name in a record and in a table; it is a share, shown in percent.
 RECALL = {"passkey": "pass key", "copy": "copy"}
 

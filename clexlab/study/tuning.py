@@ -20,6 +20,7 @@ from clexlab.objectives import Distilled, NextToken, Objective
 from clexlab.positions import PerRow, Sampler
 from clexlab.positions.factors import Factors
 from clexlab.scaling.clex import EIGHT_STEPS
+from clexlab.sparse.base import Pattern
 from clexlab.taken import TakenAt
 from clexlab.training import PATH
 
@@ -28,6 +29,8 @@ MAX_FACTOR = 16
 
 PathMaker = Callable[[Geometry, int], scaling.Path]
 FieldMaker = Callable[[Geometry, torch.Generator], nn.Module]
+# Made for texts of so many tokens: `sparse.S2.default`.
+PatternMaker = Callable[[int], Pattern]
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,10 @@ def path_only(model: nn.Module) -> None:
         weight.requires_grad_(PATH in f".{name}")
 
 
+def as_it_is(model: nn.Module) -> None:
+    """Nothing is left to be done with the trained weights."""
+
+
 def next_token(model: nn.Module) -> Objective:
     """Ordinary next-token training."""
     return NextToken()
@@ -174,7 +181,8 @@ class Tuning:
     model, which a distilling one takes as its teacher. `path_rate` is the rate of field and temperature. `span` windows make a
     row, 1 or 16: of long rows a step has as many fewer, so that tokens are equal; of rows of which `Taken` reads one window, as many as
     of short ones. `factor` pins t in reading, and in training where no positions draw it. `shares` are the parts that rows are of,
-    None: `base.SHARES`.
+    None: `base.SHARES`. `pattern` is which keys are seen in training, None: all; readings have their own. `settles` makes of the trained
+    model one with the base model's weights.
     """
 
     name: str
@@ -186,6 +194,8 @@ class Tuning:
     span: int = 1
     factor: float | None = None
     shares: Mapping[str, float] | None = None
+    pattern: PatternMaker | None = None
+    settles: Callable[[nn.Module], None] = as_it_is
 
     @property
     def windows(self) -> int:
@@ -199,12 +209,13 @@ class Tuning:
         return {
             "name": self.name,
             "positions": None if self.positions is None else repr(self.positions(window)),
-            "learns": self.learns.__name__,
+            "learns": getattr(self.learns, "__name__", repr(self.learns)),
             "objective": objective,
             "path_rate": self.path_rate,
             "span": self.span,
             "factor": self.factor,
             **({} if self.shares is None else {"shares": dict(self.shares), "interleaved": [TOGETHER, CHUNKS]}),
+            **({} if self.pattern is None else {"pattern": repr(self.pattern(self.span * window))}),
         }
 
 
@@ -220,13 +231,26 @@ class AsTrained:
 
 @dataclass(frozen=True)
 class Under:
-    """Measured under a closed form it was not trained with, at t = n/L."""
+    """Measured under a closed form it was not trained with, at t = n/L or at the pinned `factor`."""
 
     path: PathMaker
     context: Context = EVERYTHING
+    factor: float | None = None
 
     def prepare(self, model: nn.Module) -> nn.Module:
-        return hf.extend(model, self.path(hf.geometry(model), 0))
+        return hf.extend(model, self.path(hf.geometry(model), 0), factor=self.factor)
 
 
-Reading = AsTrained | Under
+@dataclass(frozen=True)
+class Through:
+    """Measured with the path it was trained with, and seeing only what a pattern for texts of `windows` windows shows."""
+
+    pattern: PatternMaker
+    windows: int
+    context: Context = EVERYTHING
+
+    def prepare(self, model: nn.Module) -> nn.Module:
+        return hf.sparsify(model, self.pattern(self.windows * model.config.max_position_embeddings))
+
+
+Reading = AsTrained | Under | Through
