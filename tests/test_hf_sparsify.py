@@ -7,7 +7,7 @@ import hf_models
 import pytest
 import torch
 from hf_models import MODELS, by_name, pad, tokens
-from torch.nn.attention.flex_attention import flex_attention
+from torch.nn.attention import flex_attention as flex
 from transformers.integrations import flex_attention as flex_integration
 
 import clexlab
@@ -264,8 +264,13 @@ def test_the_block_mask_of_flex_attention_is_the_pattern_after_padding():
 
 
 def test_flex_attention_gives_the_logits_of_masks(monkeypatch):
-    """Uncompiled, as torch computes it without a compiler: compiling takes minutes on a busy core and is tested where there is a GPU."""
-    monkeypatch.setattr(flex_integration, "compile_friendly_flex_attention", lambda *given, training, **others: flex_attention(*given, **others))
+    """Uncompiled, and without the compiler's tracing: that takes minutes on a busy core and is tested where there is a GPU."""
+
+    def uncompiled(*given, training, **others):
+        return flex.flex_attention(*given, **others)
+
+    monkeypatch.setattr(flex, "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG", True)
+    monkeypatch.setattr(flex_integration, "compile_friendly_flex_attention", uncompiled)
     check_flex(by_name("llama").build())
 
 

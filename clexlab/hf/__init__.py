@@ -10,6 +10,7 @@ from clexlab.hf.attach import extend, extended, geometry, restore, rotary_of, sc
 from clexlab.hf.caches import CACHES, Frozen, Refill, Rerotate
 from clexlab.hf.exporting import export, stock_config
 from clexlab.hf.kernels import KERNELS, Chunked, Flex, Masked
+from clexlab.hf.low_rank import low_rank
 from clexlab.hf.rotary import Rotary
 from clexlab.hf.saving import load, official
 from clexlab.hf.schedules import SCHEDULES, Doubling, Exact, Whole
@@ -35,6 +36,7 @@ __all__ = [
     "extended",
     "geometry",
     "load",
+    "low_rank",
     "official",
     "pattern_of",
     "restore",
