@@ -91,6 +91,13 @@ LESSONS = (
         minutes=50,
     ),
     Lesson(
+        number=12,
+        title="sparse attention",
+        question="Which tokens does a sparse pattern let a model reach, find again, and at what cost?",
+        outcome="you read a pattern as masks, catch a leak, and put counted entries beside measured time and claims beside records",
+        minutes=55,
+    ),
+    Lesson(
         number=17,
         title="your own model",
         question="How do I extend, measure, save and export a model of mine?",
@@ -102,7 +109,6 @@ LESSONS = (
 PLANNED = (
     (10, "without training"),
     (11, "biases and the atlas"),
-    (12, "sparse attention"),
     (13, "effective context"),
     (14, "retrieve or extend"),
     (15, "positions in images"),

@@ -1,4 +1,4 @@
-"""Sparse patterns in training: every pattern has its rows, LoRA leaves the base model's names, what was seen in training is the pattern's."""
+"""Sparse patterns in training: every pattern has its rows, LoRA leaves the base model's names, training sees what the pattern shows."""
 
 from dataclasses import replace
 

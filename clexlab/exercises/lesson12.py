@@ -78,7 +78,7 @@ def _two_heads() -> Bool[Tensor, "2 12 12"]:
 
 
 def check_reach(answer: object) -> bool:
-    """`answer(masks, layers)`: pairs (query, key) for which the query knows of the key after so many layers; masks heads × queries × keys."""
+    """`answer(masks, layers)`: pairs for which the query knows of the key after so many layers; masks heads × queries × keys."""
     if unanswered(answer):
         return False
     masks = _two_heads()

@@ -65,7 +65,7 @@ def coverage_by_layer(coverage: Mapping[str, Sequence[float]], title: str = "Rea
 
 
 def entries_by_length(entries: Mapping[str, Mapping[int, float]], title: str = "Entries of the score matrix") -> go.Figure:
-    """Entries of one head against the length, both axes logarithmic: a slope of two is quadratic, of one linear. ValueError without a line."""
+    """Entries of one head against the length, both axes logarithmic: slope two is quadratic, one linear. ValueError without a line."""
     return _by_length(entries, "length N (tokens)", "entries of a head", title)
 
 

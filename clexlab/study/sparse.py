@@ -24,9 +24,7 @@ PI = Closed(scaling.Linear)
 
 def tuned(name: str, path: PathMaker, pattern: PatternMaker | None = None, learns: LoRA = LoRA(), windows: int = WINDOWS) -> Tuning:  # noqa: B008
     """LoRA on rows of `windows` windows at θ(4), seeing what `pattern` shows."""
-    return Tuning(
-        name=f"lora-{name}", path=path, learns=learns, settles=merged, span=windows, factor=float(WINDOWS), pattern=pattern
-    )
+    return Tuning(name=f"lora-{name}", path=path, learns=learns, settles=merged, span=windows, factor=float(WINDOWS), pattern=pattern)
 
 
 SHORT = tuned("short-yarn", YARN, windows=1)
@@ -65,7 +63,7 @@ EXPECTED = {
     ),
     sparse.SelectedSDA: (
         "As the dilated pattern within three hundredths, whose heads are as silent.",
-        "As the dilated pattern within a tenth.",
+        "As the dilated pattern read through itself, within a tenth: both keep classes of two apart.",
     ),
     sparse.LongMixed: (
         "Between SCCA fixed and SDA: half of its heads are of the one, half of the other.",
@@ -106,8 +104,8 @@ def through(kind: type[sparse.Pattern]) -> Row:
 
 
 PUBLISHED = {
-    sparse.S2: "Half a tenth above full attention at every length, which LongLoRA finds as good: more of the loss is in squeezed positions, and"
-    " each pattern shows fewer pairs of them.",
+    sparse.S2: "Half a tenth above full attention at every length, which LongLoRA finds as good: more of the loss is in squeezed positions,"
+    " and each pattern shows fewer pairs of them.",
     sparse.SCCAFixed: "Below S2 by some hundredths, as second-hand numbers have it: more pairs of a row are seen, so squeezed positions are"
     " learned faster.",
     sparse.SCCAFlow: "Above S2 by a tenth: three of four heads never see near tokens, where squeezed positions have to be learned.",
@@ -152,11 +150,11 @@ SPARSE = (
         about="LoRA on rows of four windows under S2-Attn, embeddings and norms not trained; read with full attention; t = 4",
         tuning=tuned("s2-bare-yarn", YARN, sparse.S2.default, LoRA(besides=())),
         against="lora-s2-yarn",
-        prediction="Two hundredths above S2 with embeddings and norms: a tied embedding is a sixth of this model, and it is what fits a text.",
+        prediction="Two hundredths above S2 with embeddings and norms: a tied embedding is a sixth of this model, and it fits a text.",
     ),
     replace(
         under(sparse.RolledS2),
-        about="LoRA on rows of four windows under the rolled form of S2-Attn, whose first tokens see the last; read with full attention; t = 4",
+        about="LoRA on rows of four windows under rolled S2-Attn, whose first tokens see the last ones; read with full attention; t = 4",
         against="lora-s2-yarn",
         prediction="Within a hundredth of S2, read with full attention. Its training loss is lower by a hundredth or less: the first"
         " half window is an eighth of a row, and LoRA has few steps to learn to copy from the end.",
