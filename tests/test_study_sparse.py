@@ -70,6 +70,10 @@ def test_every_training_reads_the_same_tokens(profile):
     assert len({plan.steps * plan.rows * tuned.windows for tuned, plan in plans}) == 1
 
 
+def test_steps_are_three_quarters_of_the_studys():
+    assert [table.budget(profile).steps for profile in study.PROFILES] == [1, 48, 900]
+
+
 def test_recall_is_asked_for_up_to_the_length_that_was_trained():
     assert table.budget(study.profile_by_name("cpu")).recall_factors == (1.0, 4.0)
     assert table.budget(study.profile_by_name("smoke")).recall_factors == (1.0,)

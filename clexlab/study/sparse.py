@@ -1,10 +1,11 @@
 """Sparse in training: LoRA and YaRN on rows of four windows under each pattern, beside full attention, and beside short rows.
 
-Every training reads as many tokens as the others, with θ(4) pinned, LoRA on q, k, v, o, embeddings and norms trained too, as LongLoRA
-does; the chunk of a pattern is a quarter of a row, here one window. Models are read with full attention, as LongLoRA reads, and through the
-pattern they were trained with, at θ(4) at every length: beyond four windows nothing was trained. SCCA's numbers are of an unknown one
-of the two. PI, the papers' path, is a block of its own. Rows of one window are the control: block-local heads never see more at once.
-LongNet's and DiNAT's patterns come alone, without the mixtures and the layers of near neighbours that their papers put beside them.
+Every training reads as many tokens as the others, three quarters of the study's (`budget`), with θ(4) pinned, LoRA on q, k, v, o,
+embeddings and norms trained too, as LongLoRA does; the chunk of a pattern is a quarter of a row, here one window. Models are read with
+full attention, as LongLoRA reads, and through the pattern they were trained with, at θ(4) at every length: beyond four windows nothing
+was trained. SCCA's numbers are of an unknown one of the two. PI, the papers' path, is a block of its own. Rows of one window are the
+control: block-local heads never see more at once. LongNet's and DiNAT's patterns come alone, without the mixtures and the layers of near
+neighbours that their papers put beside them.
 
 Predictions were written before a row ran, with the study's records known (YaRN not tuned, plain and full-length tuning).
 """
@@ -179,5 +180,9 @@ SPARSE = (
 
 
 def budget(profile: Profile) -> Profile:
-    """The profile with recall asked for up to the length of the training rows: beyond it nothing was trained."""
-    return replace(profile, recall_factors=tuple(sorted({min(factor, float(WINDOWS)) for factor in profile.recall_factors})))
+    """The profile with three quarters of its steps, and recall asked for up to the length of the training rows.
+
+    A step of long rows under a mask costs more than one of the study, so fewer of them keep a run within three minutes of a core.
+    """
+    recalled = tuple(sorted({min(factor, float(WINDOWS)) for factor in profile.recall_factors}))
+    return replace(profile, steps=max(1, 3 * profile.steps // 4), warmup=3 * profile.warmup // 4, recall_factors=recalled)
