@@ -18,7 +18,7 @@ from clexlab.figures.panels import legend_below
 
 ACROSS = 5
 HIDDEN = "rgba(127,127,127,0.10)"
-SEEN, LEAK, EMPTY = style.COLOURS[0], style.COLOURS[1], style.NEUTRAL
+SEEN, LEAK, EMPTY = style.COLOURS[0], style.COLOURS[1], "rgba(127,127,127,0.45)"
 # One layer, two, three, more: neighbours differ on paper and on a dark page.
 DEPTHS = (style.COLOURS[0], style.COLOURS[2], style.COLOURS[3], style.NEUTRAL)
 
