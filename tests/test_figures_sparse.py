@@ -6,6 +6,7 @@ import torch
 from jaxtyping import TypeCheckError
 
 from clexlab import figures, sparse
+from clexlab.figures import style
 from clexlab.figures.sparse import tiles
 
 LOCAL, ROLLED = sparse.Local(chunk=4), sparse.RolledS2(chunk=4)
@@ -57,9 +58,10 @@ def test_coverage_is_drawn_layer_by_layer():
 
 @pytest.mark.parametrize("draw", [figures.entries_by_length, figures.seconds_by_length])
 def test_counts_and_seconds_are_lines_over_the_length_on_two_logarithmic_axes(draw):
-    figure = draw({"full": {64: 2080, 128: 8256}, "local": {64: 544, 128: 1088}})
+    figure = draw({"full attention": {64: 2080, 128: 8256}, "local": {64: 544, 128: 1088}})
     assert [(list(line.x), list(line.y)) for line in figure.data] == [([64, 128], [2080, 8256]), ([64, 128], [544, 1088])]
     assert figure.layout.xaxis.type == figure.layout.yaxis.type == "log"
+    assert figure.data[0].line.color == style.COLOURS[0] != figure.data[1].line.color
 
 
 def test_counted_and_measured_stand_side_by_side():

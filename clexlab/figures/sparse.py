@@ -17,6 +17,8 @@ from clexlab.figures import style
 from clexlab.figures.panels import legend_below
 
 ACROSS = 5
+# The name that full attention has among patterns.
+FULL = "full attention"
 HIDDEN = "rgba(127,127,127,0.10)"
 SEEN, LEAK, EMPTY = style.COLOURS[0], style.COLOURS[1], "rgba(127,127,127,0.45)"
 # One layer, two, three, more: neighbours differ on paper and on a dark page.
@@ -106,7 +108,9 @@ def _by_length(lines: Mapping[str, Mapping[int, float]], x: str, y: str, title: 
         raise ValueError("no line given; pass {name: {length: value}}, at least one length for every name")
     figure = style.figure(title, height=420)
     for index, (name, values) in enumerate(lines.items()):
-        look = dict(mode="lines+markers", line=style.method_line(index), marker=dict(size=5), hovertemplate="%{x:,} tokens: %{y:.4g}")
+        # As everywhere, the first line is of what nothing was done to.
+        line = style.line(0) if name == FULL else style.method_line(index)
+        look = dict(mode="lines+markers", line=line, marker=dict(size=5), hovertemplate="%{x:,} tokens: %{y:.4g}")
         figure.add_scatter(x=[*values], y=[*values.values()], name=name, **look)
     figure.update_layout(xaxis=style.log2_axis(x), yaxis=dict(title=y, type="log", dtick=1, exponentformat="power"))
     legend_below(figure)
