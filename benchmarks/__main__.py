@@ -10,7 +10,7 @@ from pathlib import Path
 
 from clexlab import results
 
-BENCHMARKS = ("imports", "solve", "decode", "memory", "latency", "throughput")
+BENCHMARKS = ("imports", "solve", "decode", "memory", "latency", "throughput", "sparse")
 
 
 def main() -> int:

@@ -93,14 +93,18 @@ def test_counted_positions_need_their_own_mask_and_are_refused_beside_a_pattern(
         model(tokens(LENGTH)[0], use_cache=False)
 
 
-def test_an_adapter_is_saved_and_loaded_with_its_embeddings_and_norms(tmp_path):
-    model = hf.low_rank(by_name("llama").build())
+@pytest.mark.parametrize("tied", [False, True])
+def test_an_adapter_is_saved_and_loaded_with_its_embeddings_and_norms(tied, tmp_path):
+    model = hf.low_rank(by_name("llama").build(tie_word_embeddings=tied))
+    stock = model.base_model.model
+    # The lab's base model writes with the matrix it reads with, and must go on doing so.
+    assert (stock.lm_head.weight is stock.get_input_embeddings().weight) == tied
     with torch.no_grad():
         for weight in model.parameters():
             if weight.requires_grad:
                 weight.add_(0.01)
     model.save_pretrained(tmp_path)
-    again = peft.PeftModel.from_pretrained(by_name("llama").build(), tmp_path).eval()
+    again = peft.PeftModel.from_pretrained(by_name("llama").build(tie_word_embeddings=tied), tmp_path).eval()
     torch.testing.assert_close(again(tokens(LENGTH)[0]).logits, model.eval()(tokens(LENGTH)[0]).logits)
 
 

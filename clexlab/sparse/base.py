@@ -55,6 +55,11 @@ class Pattern(abc.ABC):
         blank = self._count(head, query, heads, length) == 0
         return self._sees(head, query, key, heads, length) | (blank & self.empty.sees(query, key))
 
+    def keys_at(self, head: Tensor, query: Tensor, heads: int, length: int | Tensor) -> Tensor:
+        """How many keys query `query` of head `head` sees, by formula, in the same way; empty rows have those of their rule."""
+        counts = self._count(head, query, heads, length)
+        return torch.where(counts == 0, self.empty.count(query), counts)
+
     def visible(self, heads: int, length: int) -> Bool[Tensor, "heads length length"]:
         """The whole matrix of every head, entry [h, i, j]. ValueError for heads or lengths that the pattern is not defined for."""
         places = torch.arange(length) if frequencies.is_whole(length) and length > 0 else torch.zeros(0, dtype=torch.long)
@@ -85,17 +90,15 @@ class Pattern(abc.ABC):
 
     def keys_per_row(self, heads: int, length: int) -> Int[Tensor, "heads length"]:
         """How many keys every row has, by formula and not by counting; empty rows have those of their rule."""
-        counts = self._counts(heads, length)
-        return torch.where(counts == 0, self.empty.count(torch.arange(length)), counts)
+        return self._rows(self.keys_at, heads, length)
 
     def empty_rows(self, heads: int, length: int) -> Bool[Tensor, "heads length"]:
         """The rows that the pattern alone leaves without a key: where the rule for empty rows decides."""
-        return self._counts(heads, length) == 0
+        return self._rows(self._count, heads, length) == 0
 
-    def _counts(self, heads: int, length: int) -> Tensor:
+    def _rows(self, ask: Callable[[Tensor, Tensor, int, int], Tensor], heads: int, length: int) -> Tensor:
         self.check(heads, length)
-        counts = self._count(torch.arange(heads)[:, None], torch.arange(length), heads, length)
-        return counts.expand(heads, length)
+        return ask(torch.arange(heads)[:, None], torch.arange(length), heads, length).expand(heads, length)
 
 
 def check_whole(least: int = 1, **values: object) -> None:

@@ -8,7 +8,7 @@ n·G² scores in n chunks, where a dense matrix has N². Equal to dense attentio
 """
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
@@ -51,16 +51,34 @@ def _one_group(query: Tensor, key: Tensor, value: Tensor, pattern: Pattern, grou
     output = query.new_zeros(*query[:, group.heads].shape[:3], value.shape[-1])
     if not len(queries):
         return output
-    mask = pattern.at(chosen[0], queries[:, :, None], keys[:, None, :], heads, length) & (keys >= 0)[:, None, :]
-    # A row without a key would be softmax over nothing; it sees everything and is put to zero.
-    blank = ~mask.any(-1, keepdim=True)
     q, k, v = (
         _gather(states.index_select(1, chosen), places).flatten(0, 1) for states, places in ((query, queries), (key, keys), (value, keys))
     )
-    found = scaled_dot_product_attention(q, k, v, attn_mask=(mask | blank)[None], scale=scale).masked_fill(blank[None], 0.0)
-    found = found.unflatten(0, (query.shape[0], len(chosen))).flatten(2, 3)
+    counts = pattern.keys_at(chosen[0], queries, heads, length)
+    # Every key a row sees lies in its window and is not later, so the counts alone tell two kinds of chunks.
+    whole = (counts == group.chunk).all(1) & (keys[:, 0] >= 0)
+    own = (queries == keys).all(1) & (queries[:, 0] >= 0)
+    triangle = (counts == 1 + torch.arange(group.chunk, device=device)).all(1) & own & ~whole
+    kinds = [kind.nonzero().flatten() for kind in (whole, triangle, ~(whole | triangle))]
+    rest = (queries[kinds[2], :, None], keys[kinds[2], None, :])
+    mask = pattern.at(chosen[0], *rest, heads, length) & (rest[1] >= 0)
+    found = _by_kind(q, k, v, kinds, mask, scale).unflatten(0, (query.shape[0], len(chosen))).flatten(2, 3)
     real = (queries.flatten() >= 0) & (queries.flatten() < length)
     return output.index_copy(2, queries.flatten()[real], found[:, :, real])
+
+
+def _by_kind(q: Tensor, k: Tensor, v: Tensor, kinds: list[Tensor], mask: Bool[Tensor, "rest chunk chunk"], scale: float | None) -> Tensor:
+    """Chunks that see their whole window, those that see its triangle, and the rest: a mask is slower than none."""
+    # A row without a key would be softmax over nothing; it sees everything and is put to zero.
+    blank = ~mask.any(-1, keepdim=True)
+    parts = []
+    for at, options in zip(kinds, ({}, {"is_causal": True}, {"attn_mask": (mask | blank)[None]}), strict=True):
+        if len(at):
+            chosen = (states.index_select(1, at) for states in (q, k, v))
+            parts.append(scaled_dot_product_attention(*chosen, scale=scale, **options))
+    if len(mask):
+        parts[-1] = parts[-1].masked_fill(blank[None], 0.0)
+    return torch.cat(parts, 1).index_select(1, torch.cat(kinds).argsort())
 
 
 def _gather(states: Float[Tensor, "rows heads length dim"], places: Int[Tensor, "chunks chunk"]) -> Tensor:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from jaxtyping import Int
 from torch import Tensor
 
 from clexlab.sparse.base import Pattern, check_whole, quarter
@@ -45,9 +44,8 @@ class Divided(Pattern):
         """Those of every part; ValueError where one of them has none."""
         return [group.moved(start) for part, start, count in self.groups(heads) for group in part.windows(count)]
 
-    def keys_per_row(self, heads: int, length: int) -> Int[Tensor, "heads length"]:
-        self.check(heads, length)
-        return torch.cat([part.keys_per_row(count, length) for part, _, count in self.groups(heads)])
+    def keys_at(self, head: Tensor, query: Tensor, heads: int, length: int | Tensor) -> Tensor:
+        return self._choose(head, heads, lambda part, own, count: part.keys_at(own, query, count, length))
 
     def _sees(self, head: Tensor, query: Tensor, key: Tensor, heads: int, length: int | Tensor) -> Tensor:
         return self._choose(head, heads, lambda part, own, count: part._sees(own, query, key, count, length))
