@@ -95,10 +95,20 @@ LESSONS = (
         title="without training",
         question="Which distance may a key seem to have, so that a trained model reads further than its window?",
         outcome="you read any training-free method as a matrix of positions, and tell reading far from forgetting quietly",
+        minutes=55,
+    ),
+    Lesson(
         number=11,
         title="biases and the atlas",
         question="What does a model see of the far tokens that its bias, its map or its mask lets through?",
         outcome="you tell a flat loss from a model that reads far, and place every method in one formula",
+        minutes=55,
+    ),
+    Lesson(
+        number=12,
+        title="sparse attention",
+        question="Which tokens does a sparse pattern let a model reach, find again, and at what cost?",
+        outcome="you read a pattern as masks, catch a leak, and put counted entries beside measured time and claims beside records",
         minutes=55,
     ),
     Lesson(
@@ -111,9 +121,6 @@ LESSONS = (
 )
 
 PLANNED = (
-    (11, "biases and the atlas"),
-    (10, "without training"),
-    (12, "sparse attention"),
     (13, "effective context"),
     (14, "retrieve or extend"),
     (15, "positions in images"),

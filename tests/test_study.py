@@ -12,7 +12,7 @@ from clexlab import cli, corpora, evaluation, figures, hf, results, rows, scalin
 from clexlab.commands import study as study_command
 from clexlab.study import methods, runner, runs, tuning
 
-EVERY_ROW = (*study.ROWS, *study.LADDER, *study.SHORT)
+EVERY_ROW = (*study.ROWS, *study.LADDER, *study.SHORT, *study.SPARSE)
 TRAINED = [row for row in EVERY_ROW if row.tuning is not None]
 
 

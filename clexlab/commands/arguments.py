@@ -11,6 +11,14 @@ from clexlab.profiles import PROFILES
 # The word for the base model that comes with clexlab.
 SHIPPED = "base"
 DTYPES = ("auto", "float32", "bfloat16", "float16")
+# The tables of `clexlab run study` beside the study itself, by the option that asks for them.
+TABLES = {
+    "ladder": "from the official CLEX to ours, a step a rung",
+    "short": "train short, test long: every recipe beside full length",
+    "untrained": "maps of relative positions on the base model as it is",
+    "families": "every way to tell positions, trained from nothing",
+    "sparse": "sparse patterns in training, beside full attention",
+}
 
 
 class NextMethod(argparse.Action):
@@ -44,10 +52,8 @@ def add_run(commands: Any, command: Any) -> None:
     one.add_argument("--profile", choices=PROFILES, help="how much to compute (default: CLEXLAB_PROFILE, or cpu)")
     study = one.add_argument_group("study", "clexlab run study; it goes on where the last call stopped")
     which = study.add_mutually_exclusive_group()
-    which.add_argument("--ladder", action="store_true", default=None, help="from the official CLEX to ours, a step a rung")
-    which.add_argument("--short", action="store_true", default=None, help="train short, test long: every recipe beside full length")
-    which.add_argument("--untrained", action="store_true", default=None, help="maps of relative positions on the base model as it is")
-    which.add_argument("--families", action="store_true", default=None, help="every way to tell positions, trained from nothing")
+    for name, told in TABLES.items():
+        which.add_argument(f"--{name}", action="store_true", default=None, help=told)
     study.add_argument("--rows", nargs="+", metavar="NAME", help="these rows only (default: all)")
     study.add_argument("--seeds", nargs="+", type=seed, metavar="N", help="these seeds (default: the profile's)")
     study.add_argument("--device", choices=("cpu", "cuda"), help="where to train and measure (default: cpu)")
@@ -213,8 +219,7 @@ def minutes(text: str) -> float:
 
 def study_options(options: argparse.Namespace) -> list[str]:
     """The options of the study that were given."""
-    names = ("ladder", "short", "untrained", "rows", "seeds", "device", "out", "minutes", "workers", "child")
-    names = ("ladder", "short", "families", "rows", "seeds", "device", "out", "minutes", "workers", "child")
+    names = (*TABLES, "rows", "seeds", "device", "out", "minutes", "workers", "child")
     return [f"--{name}" for name in names if getattr(options, name) is not None]
 
 

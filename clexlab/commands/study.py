@@ -1,5 +1,4 @@
-"""`clexlab run study`: the table of methods, the ladder, train short, or without training; the same command goes on where it stopped."""
-"""`clexlab run study`: the table of methods, the ladder, train short, or the families; the same command goes on where it stopped."""
+"""`clexlab run study`: the study's table or one of the others; the same command goes on where it stopped."""
 
 import argparse
 import os
@@ -9,34 +8,37 @@ from functools import partial
 from pathlib import Path
 
 from clexlab import profiles, results, study
+from clexlab.commands.arguments import TABLES
 from clexlab.commands.usage import check_writable, failing, quiet, refusing
-from clexlab.study import untrained
+from clexlab.study import families, sparse, untrained
 
 MINUTES = 10.0
-# Where the records of each go.
-STUDY, LADDER, SHORT = ("study", study.ROWS), ("clex_ladder", study.LADDER), ("train_short", study.SHORT)
-UNTRAINED = ("without_training", study.UNTRAINED)
-FAMILIES = ("families", study.FAMILIES)
-# The training at full length that the others' cost is told beside.
-FULL = "full-yarn"
+# Where the records of each table go, and its rows, by the option that asks for it.
+STUDY = ("study", study.ROWS)
+KNOWN = {
+    "ladder": ("clex_ladder", study.LADDER),
+    "short": ("train_short", study.SHORT),
+    "untrained": ("without_training", study.UNTRAINED),
+    "families": ("families", study.FAMILIES),
+    "sparse": ("sparse_attention", study.SPARSE),
+}
+# What the study's profile becomes where a table asks for more or for less.
+BUDGETS = {"untrained": untrained.profile_of, "sparse": sparse.budget}
+# The training that the others' cost is told beside, where cost is part of the question.
+BESIDE = {"train_short": "full-yarn", "sparse_attention": "lora-full-yarn"}
 
 
 def run(options: argparse.Namespace) -> int:
     """Run what has no record yet and print the table of all that have one; 1 where a run went wrong."""
-    experiment, rows = LADDER if options.ladder else SHORT if options.short else UNTRAINED if options.untrained else STUDY
-    out = options.out or results.FOLDER
-    check_writable(out / experiment)
-    with refusing():
-        profile = study.profile_by_name(options.profile or profiles.current())
-        if options.untrained:
-            profile = untrained.profile_of(profile)
-    experiment, rows = LADDER if options.ladder else SHORT if options.short else FAMILIES if options.families else STUDY
+    asked = next((name for name in TABLES if getattr(options, name)), "")
+    experiment, rows = KNOWN.get(asked, STUDY)
     # The families are trained from nothing: budgets and models of their own.
-    own = study.families if options.families else study
+    own = families if asked == "families" else study
     out = options.out or results.FOLDER
     check_writable(out / experiment)
     with refusing():
         profile = own.profile_by_name(options.profile or profiles.current())
+        profile = BUDGETS[asked](profile) if asked in BUDGETS else profile
         rows = tuple(study.by_name(name, rows) for name in options.rows) if options.rows else rows
         seeds = tuple(options.seeds or profile.seeds)
         study.check(profile, rows, seeds, options.device or "cpu", options.minutes or MINUTES)
@@ -65,12 +67,13 @@ def run(options: argparse.Namespace) -> int:
 
 
 def tell(experiment: str, out: Path, profile: study.Profile) -> None:
-    """The table of all records there are, of this profile; of short training what it cost, too."""
+    """The table of all records there are, of this profile; what training cost, too, where that is part of the question."""
     records = [record for record in results.read_all(experiment, out) if record.config.get("profile") == profile.name]
     if records:
-        print(study.near_and_far(records) if experiment == FAMILIES[0] else study.table(records))
-    if any(record.config["row"] == FULL for record in records) and experiment == SHORT[0]:
-        print(f"\n{study.costs(records, FULL)}")
+        print(study.near_and_far(records) if experiment == KNOWN["families"][0] else study.table(records))
+    beside = BESIDE.get(experiment)
+    if any(record.config["row"] == beside for record in records):
+        print(f"\n{study.costs(records, beside)}")
 
 
 def several(options: argparse.Namespace, workers: int) -> int:
@@ -89,8 +92,7 @@ def several(options: argparse.Namespace, workers: int) -> int:
 
 def again(options: argparse.Namespace) -> list[str]:
     """The options that were given, as words of a command line."""
-    words = [f"--{name}" for name in ("ladder", "short", "untrained") if getattr(options, name)]
-    words = [f"--{name}" for name in ("ladder", "short", "families") if getattr(options, name)]
+    words = [f"--{name}" for name in TABLES if getattr(options, name)]
     for name in ("profile", "rows", "seeds", "device", "out", "minutes"):
         value = getattr(options, name)
         if value is not None:

@@ -24,6 +24,7 @@ LESSONS = (
     "lesson09",
     "lesson10",
     "lesson11",
+    "lesson12",
     "lesson17",
 )
 

@@ -4,6 +4,7 @@
                                                      --short: train short, test long (`SHORT`)
                                                      --untrained: maps of relative positions (`UNTRAINED`)
                                                      --families: every way to tell positions, from nothing (`FAMILIES`)
+                                                     --sparse: sparse patterns in training (`SPARSE`)
 
 A `Row` is a method: how it trains, how it is read, what was expected of it. `run` makes one record a row and seed and goes on
 where the last call stopped; `table`, `costs` and `figures.study` show records.
@@ -17,11 +18,10 @@ from clexlab.study.runner import Outcome, check, run
 from clexlab.study.short import SHORT
 from clexlab.study.sizes import PROFILES, Profile
 from clexlab.study.sizes import by_name as profile_by_name
-from clexlab.study.tables import by_row, costs, table
-from clexlab.study.tuning import AsTrained, Closed, Learned, Mapped, Positions, Tuning, Under
-from clexlab.study.untrained import UNTRAINED
+from clexlab.study.sparse import SPARSE
 from clexlab.study.tables import by_row, costs, near_and_far, table
-from clexlab.study.tuning import AsTrained, Closed, Learned, Positions, Tuning, Under
+from clexlab.study.tuning import AsTrained, Closed, Learned, Mapped, Positions, Through, Tuning, Under
+from clexlab.study.untrained import UNTRAINED
 
 __all__ = [
     "FAMILIES",
@@ -29,6 +29,7 @@ __all__ = [
     "PROFILES",
     "ROWS",
     "SHORT",
+    "SPARSE",
     "UNTRAINED",
     "AsTrained",
     "Closed",
@@ -39,6 +40,7 @@ __all__ = [
     "Positions",
     "Profile",
     "Row",
+    "Through",
     "Tuning",
     "Under",
     "by_name",

@@ -19,7 +19,7 @@ from clexlab.study.courses import Work
 from clexlab.study.material import Material
 from clexlab.study.methods import Row
 from clexlab.study.sizes import Profile
-from clexlab.study.tuning import Mapped, Tuning
+from clexlab.study.tuning import Tuning
 
 # What a record's config says of its row, and not of what was done.
 NAMES = ("row", "title", "about", "prediction", "control", "against")
@@ -55,7 +55,7 @@ def train(place: Place, tuning: Tuning, seed: int, callbacks: Sequence[TrainerCa
         _check_asked(folder, BEGUN, json.loads((folder / BEGUN).read_text(encoding="utf-8")), asked)
     else:
         _put(folder / BEGUN, asked)
-    model = _extended(place, tuning, seed, training_positions=True)
+    model = _extended(place, tuning, seed, training_time=True)
     tuning.learns(model)
     work = Work(
         material=place.material,
@@ -70,6 +70,7 @@ def train(place: Place, tuning: Tuning, seed: int, callbacks: Sequence[TrainerCa
         resume=begun,
     )
     done, told = tuning.course(model, work)
+    tuning.settles(done.model)
     safetensors.torch.save_model(done.model, str(folder / WEIGHTS))
     # Of a long row a tuning may read a part.
     tokens = done.tokens * tuning.windows // tuning.span
@@ -90,7 +91,7 @@ def trained(place: Place, tuning: Tuning, seed: int) -> tuple[nn.Module, dict]:
         raise ValueError(f"{tuning.name} has not been trained with seed {seed}; train it first")
     left = json.loads((folder / TRAINED).read_text(encoding="utf-8"))
     _check_asked(folder, TRAINED, left["asked"], _asked(place, tuning, seed))
-    model = _extended(place, tuning, seed, training_positions=False)
+    model = _extended(place, tuning, seed, training_time=False)
     safetensors.torch.load_model(model, str(folder / WEIGHTS))
     return model.eval(), left
 
@@ -141,7 +142,7 @@ def with_memory(place: Place, record: results.Record, row: Row, seed: int) -> re
 def _memory(place: Place, tuning: Tuning, seed: int, rows: int) -> int:
     """Bytes at the highest point of two steps of this training with so many rows a step."""
     plan = replace(_plan(place, tuning, seed), steps=memory.STEPS, rows=rows, warmup=0, save_every=None)
-    model = _extended(place, tuning, seed, training_positions=True)
+    model = _extended(place, tuning, seed, training_time=True)
     tuning.learns(model)
     data = place.material.rows(seed, memory.STEPS * rows, tuning.span, tuning.shares)
     return memory.peak(model, data, plan, tuning.objective(place.material.model()))
@@ -176,14 +177,17 @@ def _put(file: Path, content: dict) -> None:
     os.replace(draft, file)
 
 
-def _extended(place: Place, tuning: Tuning, seed: int, *, training_positions: bool) -> nn.Module:
+def _extended(place: Place, tuning: Tuning, seed: int, *, training_time: bool) -> nn.Module:
+    """The base model under the tuning's path; at training time with its positions and its pattern too."""
     model = tuning.start(place.material, seed)
-    if tuning.path is None:
-        return model
-    path = tuning.path(hf.geometry(model), seed)
-    sampler = tuning.positions(place.material.window) if training_positions and tuning.positions is not None else None
-    # A sampler draws t; what it was fixed at in training is pinned in reading.
-    return hf.extend(model, path, factor=tuning.factor if sampler is None else None, positions=sampler)
+    if tuning.path is not None:
+        path = tuning.path(hf.geometry(model), seed)
+        sampler = tuning.positions(place.material.window) if training_time and tuning.positions is not None else None
+        # A sampler draws t; what it was fixed at in training is pinned in reading.
+        hf.extend(model, path, factor=tuning.factor if sampler is None else None, positions=sampler)
+    if training_time and tuning.pattern is not None:
+        hf.sparsify(model, tuning.pattern(tuning.span * place.material.window))
+    return model
 
 
 def _plan(place: Place, tuning: Tuning, seed: int) -> training.Plan:
@@ -207,9 +211,6 @@ def _config(place: Place, row: Row, seed: int) -> dict:
     config = {"row": row.name, "title": row.title, "about": row.about, "prediction": row.prediction, "control": row.control}
     config |= {"against": row.against, "profile": profile.name, "model": place.material.folder.name}
     config |= {"texts": profile.texts, "trials": profile.trials, "depths": list(profile.depths)}
-    config |= {**_origin(place), "tuning": None}
-    if isinstance(row.reading, Mapped):
-        config |= {"map": repr(row.reading.made(place.material.window)), "pinned": row.reading.factor}
     config |= {**_origin(place), **row.reading.describe(place.material.window), "tuning": None}
     return config if row.tuning is None else config | {"tuning": _asked(place, row.tuning, seed)}
 

@@ -10,18 +10,17 @@ from clexlab.study.families import FAMILIES
 from clexlab.study.ladder import LADDER
 from clexlab.study.methods import ROWS
 from clexlab.study.short import SHORT
+from clexlab.study.sparse import SPARSE
 from clexlab.study.untrained import UNTRAINED
 
 # The place of every row by its name; a row of several tables has its place in the first.
-ORDER = {row.name: place for place, row in reversed([*enumerate((*ROWS, *LADDER, *SHORT, *UNTRAINED))])}
-ORDER = {row.name: place for place, row in reversed([*enumerate((*ROWS, *LADDER, *SHORT, *FAMILIES))])}
+ORDER = {row.name: place for place, row in reversed([*enumerate((*ROWS, *LADDER, *SHORT, *UNTRAINED, *FAMILIES, *SPARSE))])}
 # Exact recall by its name in a record and in a table; it is a share, shown in percent.
 RECALL = {"passkey": "pass key", "copy": "copy", "lookup": "cell of a table", "mark": "mark"}
 
 
 def by_row(records: Sequence[Record]) -> dict[str, list[Record]]:
-    """Records by the name of their row, seeds in order; rows in the order of the study, then of the ladder, of SHORT and of UNTRAINED.
-    """Records by the name of their row, seeds in order; rows in the order of the study, then of the ladder, of SHORT, of FAMILIES.
+    """Records by the name of their row, seeds in order; rows in the order of their tables, the study's first.
 
     Raises ValueError for records of something else, of several profiles, whose budgets differ, and for two of one row and seed.
     """

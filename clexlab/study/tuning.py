@@ -21,6 +21,7 @@ from clexlab.positions import PerRow, Sampler
 from clexlab.positions.factors import Factors
 from clexlab.positions.maps import Map
 from clexlab.scaling.clex import EIGHT_STEPS
+from clexlab.sparse.base import Pattern
 from clexlab.study.courses import AtOnce, Course
 from clexlab.study.material import Material
 from clexlab.taken import TakenAt
@@ -31,6 +32,8 @@ MAX_FACTOR = 16
 
 PathMaker = Callable[[Geometry, int], scaling.Path]
 FieldMaker = Callable[[Geometry, torch.Generator], nn.Module]
+# Made for texts of so many tokens: `sparse.S2.default`.
+PatternMaker = Callable[[int], Pattern]
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,10 @@ def path_only(model: nn.Module) -> None:
         weight.requires_grad_(PATH in f".{name}")
 
 
+def as_it_is(model: nn.Module) -> None:
+    """Nothing is left to be done with the trained weights."""
+
+
 def next_token(model: nn.Module) -> Objective:
     """Ordinary next-token training."""
     return NextToken()
@@ -178,7 +185,8 @@ class Tuning:
     row, 1 or 16: of long rows a step has as many fewer, so that tokens are equal; of rows of which `Taken` reads one window, as many as
     of short ones. `factor` pins t in reading, and in training where no positions draw it. `shares` are the parts that rows are of,
     None: `base.SHARES`. `course` says in which stages the steps are spent; `after` is a tuning of the same seed that comes first, for a
-    course that looks at its model.
+    course that looks at its model. `pattern` is which keys are seen in training, None: all; readings have their own. `settles` makes of the trained
+    model one with the base model's weights.
     """
 
     name: str
@@ -192,6 +200,8 @@ class Tuning:
     shares: Mapping[str, float] | None = None
     course: Course = AtOnce()
     after: "Tuning | None" = None
+    pattern: PatternMaker | None = None
+    settles: Callable[[nn.Module], None] = as_it_is
 
     @property
     def windows(self) -> int:
@@ -213,7 +223,7 @@ class Tuning:
         return {
             "name": self.name,
             "positions": None if self.positions is None else repr(self.positions(window)),
-            "learns": self.learns.__name__,
+            "learns": getattr(self.learns, "__name__", repr(self.learns)),
             "objective": objective,
             "path_rate": self.path_rate,
             "span": self.span,
@@ -221,6 +231,7 @@ class Tuning:
             **({} if self.shares is None else {"shares": dict(self.shares), "interleaved": [TOGETHER, CHUNKS]}),
             **({} if self.course == AtOnce() else {"course": repr(self.course)}),
             **({} if self.after is None else {"after": self.after.describe(window)}),
+            **({} if self.pattern is None else {"pattern": repr(self.pattern(self.span * window))}),
         }
 
 
@@ -240,13 +251,14 @@ class AsTrained:
 
 @dataclass(frozen=True)
 class Under:
-    """Measured under a closed form it was not trained with, at t = n/L."""
+    """Measured under a closed form it was not trained with, at t = n/L or at the pinned `factor`."""
 
     path: PathMaker
     context: Context = EVERYTHING
+    factor: float | None = None
 
     def prepare(self, model: nn.Module) -> nn.Module:
-        return hf.extend(model, self.path(hf.geometry(model), 0))
+        return hf.extend(model, self.path(hf.geometry(model), 0), factor=self.factor)
 
     def describe(self, window: int) -> dict:
         """Nothing: a record has the path."""
@@ -275,5 +287,25 @@ class Mapped:
             model = hf.extend(model, self.path(found, 0), factor=self.factor)
         return hf.remap(model, self.made(found.window), generator=torch.Generator().manual_seed(0))
 
+    def describe(self, window: int) -> dict:
+        """Which map, with its options, and the t that was pinned."""
+        return {"map": repr(self.made(window)), "pinned": self.factor}
 
-Reading = AsTrained | Under | Mapped
+
+@dataclass(frozen=True)
+class Through:
+    """Measured with the path it was trained with, and seeing only what a pattern for texts of `windows` windows shows."""
+
+    pattern: PatternMaker
+    windows: int
+    context: Context = EVERYTHING
+
+    def prepare(self, model: nn.Module) -> nn.Module:
+        return hf.sparsify(model, self.pattern(self.windows * model.config.max_position_embeddings))
+
+    def describe(self, window: int) -> dict:
+        """Which pattern, with its options."""
+        return {"through": repr(self.pattern(self.windows * window))}
+
+
+Reading = AsTrained | Under | Mapped | Through

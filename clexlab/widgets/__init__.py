@@ -13,6 +13,7 @@ from clexlab.widgets.frequency import FrequencyExplorer
 from clexlab.widgets.length_explorer import LengthExplorer
 from clexlab.widgets.live_chart import LiveChart
 from clexlab.widgets.model_explorer import ModelExplorer
+from clexlab.widgets.reach_explorer import ReachExplorer
 from clexlab.widgets.relative_matrix_explorer import RelativeMatrixExplorer
 from clexlab.widgets.rotation import RotationExplorer
 from clexlab.widgets.safely import ErrorNotice, safely
@@ -33,6 +34,7 @@ WIDGETS = (
     SearchExplorer,
     RelativeMatrixExplorer,
     BiasExplorer,
+    ReachExplorer,
 )
 
 __all__ = [
@@ -48,6 +50,7 @@ __all__ = [
     "LiveChart",
     "ModelExplorer",
     "RelativeMatrixExplorer",
+    "ReachExplorer",
     "RotationExplorer",
     "Run",
     "ScalingCalculator",
