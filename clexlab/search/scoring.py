@@ -87,7 +87,7 @@ def table(found: dict[str, dict]) -> str:
 
 
 def way_table(metrics: dict[str, Any]) -> str:
-    """A Markdown table of a way there and back (`clexlab search --then`): loss before and after tuning, a line a path, a column a length."""
+    """A Markdown table of a way there and back (`clexlab search --then`): a line a path before or after tuning, a column a length."""
     lengths = [*metrics["by_length"]]
     lines = [["model", "path", *(f"{factor}×" for factor in lengths)], ["---"] * (len(lengths) + 2)]
     for when in ("before", "after"):
