@@ -50,7 +50,7 @@ def row_of(name):
 
 def test_every_bias_every_map_and_every_pattern_has_a_row():
     assert {row.tuning.bias for row in study.FAMILIES} == {None, *biases.BIASES}
-    assert {row.tuning.pattern for row in study.FAMILIES} == {None, *sparse.PATTERNS}
+    assert {row.tuning.mask for row in study.FAMILIES} == {None, *sparse.PATTERNS}
     read = [row.reading for row in study.FAMILIES if isinstance(row.reading, families.Reread)]
     assert {reading.positions for reading in read} == {None, *maps.MAPS}
     assert len(set(NAMES)) == len(NAMES) == 2 + len(maps.MAPS) + len(biases.BIASES) + len(sparse.PATTERNS)

@@ -124,7 +124,7 @@ class FromScratch(Tuning):
     """A small model trained from nothing: with a bias and no angles, or with RoPE, under a pattern or not."""
 
     bias: type[biases.Bias] | None = None
-    pattern: type[sparse.Pattern] | None = None
+    mask: type[sparse.Pattern] | None = None
 
     def start(self, given: Material, seed: int) -> small.Small:
         """Weights drawn with the seed. ValueError for a material without a shape of such models."""
@@ -134,14 +134,14 @@ class FromScratch(Tuning):
 
     def places(self, shape: small.Config) -> small.Places:
         """What the model has in each place. A pattern is its published one for texts of the window, and stays so in longer ones."""
-        pattern = None if self.pattern is None else self.pattern.default(shape.window)
+        pattern = None if self.mask is None else self.mask.default(shape.window)
         return small.Places(scaling=None if self.bias else rope(shape), bias=self.bias, pattern=pattern)
 
     def describe(self, window: int) -> dict:
         """For a record: that it begins from nothing, and what tells it positions."""
         told = super().describe(window)
         places = self.places(replace(SHAPE, window=window))
-        named = {"bias": None if self.bias is None else self.bias.name, "pattern": None if self.pattern is None else repr(places.pattern)}
+        named = {"bias": None if self.bias is None else self.bias.name, "pattern": None if self.mask is None else repr(places.pattern)}
         return told | named | {"rope": self.bias is None, "base": ROPE_BASE, "marked": MARKED}
 
     def found(self, model: nn.Module) -> dict:
@@ -266,7 +266,7 @@ FAMILIES = (
             name := _name("sparse", kind),
             f"RoPE, {kind.title}",
             f"RoPE, trained and read under {kind.title} with its published options for texts of one window",
-            FromScratch(name=f"families-{name}", pattern=kind),
+            FromScratch(name=f"families-{name}", mask=kind),
             against="rope",
         )
         for kind in sparse.PATTERNS

@@ -185,8 +185,8 @@ class Tuning:
     row, 1 or 16: of long rows a step has as many fewer, so that tokens are equal; of rows of which `Taken` reads one window, as many as
     of short ones. `factor` pins t in reading, and in training where no positions draw it. `shares` are the parts that rows are of,
     None: `base.SHARES`. `course` says in which stages the steps are spent; `after` is a tuning of the same seed that comes first, for a
-    course that looks at its model. `pattern` is which keys are seen in training, None: all; readings have their own. `settles` makes of the trained
-    model one with the base model's weights.
+    course that looks at its model. `pattern` is which keys are seen in training, None: all; readings have their own. `settles` makes of
+    the trained model one with the base model's weights.
     """
 
     name: str
