@@ -30,6 +30,7 @@ PLACES = {
     "none": small.Places(),
     **{kind.name: small.Places(scaling=kind.default(**GEOMETRY)) for kind in SCALINGS},
     **{kind.name: small.Places(bias=kind) for kind in BIASES},
+    **{f"{kind.name} and rope": small.Places(scaling=ROPE, bias=kind) for kind in BIASES},
     **{kind.name: small.Places(scaling=ROPE, positions=quiet(kind)) for kind in MAPS},
     **{kind.name: small.Places(scaling=ROPE, pattern=kind.default(LENGTH)) for kind in PATTERNS},
     "all four": small.Places(

@@ -68,7 +68,7 @@ class Bias(nn.Module, abc.ABC):
         return self(query_positions, key_positions)
 
     def curve(self, length: int) -> Float[Tensor, "heads length"]:
-        """B of the last of `length` tokens for its keys at distances 0 … length-1, in float64 on the CPU. ValueError where B needs content."""
+        """B of the last of `length` tokens at distances 0 … length-1, in float64 on the CPU. ValueError where B needs content."""
         check_count(length=length)
         device = next((weight.device for weight in self.parameters()), None)
         places = torch.arange(length, dtype=torch.float64, device=device)

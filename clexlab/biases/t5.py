@@ -46,7 +46,7 @@ class T5(Bias):
     def bucket(self, distance: Shaped[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
         """The bucket of every distance n ≥ 0, whole or not: the one of ⌊n⌋. ValueError for a negative one."""
         if bool((distance < 0).any()):
-            raise ValueError(f"distance is {float(distance.min()):g} at the lowest; give query minus key, at least 0: buckets are of the past")
+            raise ValueError(f"distance is {float(distance.min()):g} at the lowest; give query minus key: buckets are of the past")
         return self._bucket(distance)
 
     def _bucket(self, distance: Shaped[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
