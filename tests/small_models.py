@@ -37,6 +37,8 @@ PLACES = {
         scaling=scaling.YaRN(**GEOMETRY), bias=biases.ALiBi, positions=quiet(maps.ReRoPE), pattern=sparse.Local.default(LENGTH)
     ),
 }
+# Those with weights of their own; maps and patterns have none.
+WEIGHTED = [name for name, places in PLACES.items() if places.positions is None and places.pattern is None and " " not in name]
 CAUSAL = [name for name, places in PLACES.items() if places.pattern is None or places.pattern.causal]
 
 

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from small_models import CAUSAL, CONFIG, FLOAT32, GEOMETRY, LENGTH, PLACES, ROPE, WINDOW, llama, model, options, quiet, tokens
+from small_models import CAUSAL, CONFIG, FLOAT32, GEOMETRY, LENGTH, PLACES, ROPE, WEIGHTED, WINDOW, llama, model, options, quiet, tokens
 
 from clexlab import biases, ode, scaling, small, sparse
 from clexlab.biases import BIASES
@@ -58,8 +58,11 @@ def test_three_positions_further_on_nothing_is_changed_while_the_window_is_not_l
     torch.testing.assert_close(made(text, position_ids=places + 3).logits, made(text, position_ids=places).logits, **FLOAT32)
 
 
-@pytest.mark.parametrize("name", [name for name, places in PLACES.items() if places.positions is None])
-@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize(
+    "name,count",
+    [(name, 2) for name, places in PLACES.items() if places.positions is None and places.pattern is None]
+    + [("yarn", 1), ("interpolated_alibi", 1), ("local", 1)],
+)
 @torch.no_grad()
 def test_padding_with_given_positions_changes_nothing_whatever_stands_in_it(name, count):
     made, text, places = model(name), tokens(2, LENGTH), torch.arange(LENGTH)[None] * 2 + 1
@@ -97,7 +100,7 @@ def test_a_learned_path_gets_its_gradient_beyond_the_window_and_none_within_it()
     assert moved(LENGTH) and not moved(WINDOW)
 
 
-@pytest.mark.parametrize("name", PLACES)
+@pytest.mark.parametrize("name", [*WEIGHTED, "all four"])
 @torch.no_grad()
 def test_weights_come_back_from_a_file(name, tmp_path):
     made, other = model(name), model(name, seed=1)
@@ -107,7 +110,7 @@ def test_weights_come_back_from_a_file(name, tmp_path):
     assert torch.equal(other(tokens()).logits, made(tokens()).logits)
 
 
-@pytest.mark.parametrize("name", PLACES)
+@pytest.mark.parametrize("name", [*WEIGHTED, "all four"])
 def test_a_seed_gives_the_same_weights_whatever_the_places(name):
     made, plain = small.fresh(CONFIG, 3, **options(PLACES[name])), small.fresh(CONFIG, 3)
     for key, weight in plain.state_dict().items():
@@ -240,7 +243,7 @@ def attention_by_rows(made, layer, x):
 def test_attention_is_the_organising_sentence_at_every_pair_of_tokens(name):
     # A and CoPE's unturned queries at once.
     both = small.Places(scaling=scaling.YaRN(**GEOMETRY), bias=biases.CoPE, positions=quiet(maps.ReRoPE))
-    made, text = model(PLACES.get(name, both)), tokens(1, 30)
+    made, text = model(PLACES.get(name, both)), tokens(1, 24)
     x = made.decoder.embedding(text[0])
     for number, layer in enumerate(made.decoder.layers):
         x = x + attention_by_rows(made, number, layer.attention_norm(x))

@@ -15,9 +15,9 @@ class Sandwich(Bias):
     What is left of (x_i + p_i)·(x_j + p_j) when only p_i·p_j is kept. It falls about as ln n, then oscillates. B_h(0) = D/(2κ_h); the
     constant does not matter to a softmax, the compression by κ does. No 1/√d, once or twice.
     Source: NVIDIA/NeMo at 000b931 (…/megatron/position_embedding/sandwich_relative_position_embedding.py): the cosines, k = 1 … D/2 and
-    κ_h = 8h/H as here; differs: there D/2 is taken off first, so B_h(0) = 0, the same after softmax. An older state of it (c42ec1b)
-    lacks the cosine. The paper itself was not read; a listing that sums k = 0 … D/2-1 is ascribed to it from memory, with 62.094 for
-    62.553 at n = 1 and 14.043 for 16.039 at n = 512 (D = 128, κ = 1).
+    κ_h = 8h/H as here; differs: there D/2 is taken off first, so B_h(0) = 0, the same after softmax; and D is the
+    model's `hidden_size`. Its state at c42ec1b lacks the cosine. The paper itself was not read; a listing that sums k = 0 … D/2-1 is
+    ascribed to it from memory, with 62.094 for 62.553 at n = 1 and 14.043 for 16.039 at n = 512 (D = 128, κ = 1).
     """
 
     name: ClassVar[str] = "sandwich"

@@ -149,7 +149,7 @@ class Small(nn.Module):
     `shape` is its `Config`, `config` what transformers' Trainer wants to find on a model. Weights are drawn from torch's global
     generator, `fresh` takes a seed. The factor is t = n/L with n each text's own length, its highest position + 1, in one reading of
     the whole text (`clexlab.extend` rounds t up unless told `hf.Exact()`); there is no key cache. Under a map queries and keys turn by
-    the map's positions; a bias has the tokens' own, whatever the map.
+    the map's positions; a bias has the tokens' own, whatever the map, and queries and keys that are not turned.
     """
 
     def __init__(

@@ -48,7 +48,7 @@ class Turns:
         places = self.texts.positions[..., None].double()
         theta = torch.where(places < self.start, self.first, self.theta[:, None])
         wide = torch.promote_types(x.dtype, torch.float32)
-        # A itself is never rounded to half precision: that would be a systematic error of up to 0.2 % in every score's factor.
+        # A itself is not rounded to half precision: the same error of up to 0.2 % in all queries and keys would not average out.
         return (rope.rotate(x, (places * theta)[:, None]) * self.scale.to(wide)).to(x.dtype)
 
     def scores(
