@@ -30,12 +30,15 @@ PLACES = {
     "none": small.Places(),
     **{kind.name: small.Places(scaling=kind.default(**GEOMETRY)) for kind in SCALINGS},
     **{kind.name: small.Places(bias=kind) for kind in BIASES},
+    **{f"{kind.name} and rope": small.Places(scaling=ROPE, bias=kind) for kind in BIASES},
     **{kind.name: small.Places(scaling=ROPE, positions=quiet(kind)) for kind in MAPS},
     **{kind.name: small.Places(scaling=ROPE, pattern=kind.default(LENGTH)) for kind in PATTERNS},
     "all four": small.Places(
         scaling=scaling.YaRN(**GEOMETRY), bias=biases.ALiBi, positions=quiet(maps.ReRoPE), pattern=sparse.Local.default(LENGTH)
     ),
 }
+# Those with weights of their own; maps and patterns have none.
+WEIGHTED = [name for name, places in PLACES.items() if places.positions is None and places.pattern is None and " " not in name]
 CAUSAL = [name for name, places in PLACES.items() if places.pattern is None or places.pattern.causal]
 
 

@@ -87,7 +87,7 @@ def test_only_the_distance_counts(kind):
 
 
 @pytest.mark.parametrize("kind", POSITIONAL)
-def test_keys_behind_their_query_have_the_value_of_distance_zero_and_a_finite_gradient(kind):
+def test_keys_after_their_query_have_the_value_of_distance_zero_and_a_finite_gradient(kind):
     bias, places = made(kind), torch.arange(12)
     value = bias(places, places)
     for i in range(12):
@@ -152,11 +152,10 @@ def test_a_curve_is_the_last_row_by_distance(kind):
     assert bias.curve(30).dtype == torch.float64
 
 
-@pytest.mark.parametrize("kind", POSITIONAL)
+# FIRE and ALiBi's interpolation look at where the text ends too.
+@pytest.mark.parametrize("kind", [kind for kind in RELATIVE if kind is not biases.InterpolatedALiBi])
 def test_far_out_whole_positions_lose_nothing(kind):
     # 2^26 + 1 is no float32; the difference of two such positions is.
-    if kind in (biases.FIRE, biases.InterpolatedALiBi):
-        pytest.skip("depends on where the text ends, not on the distance alone")
     far = torch.arange(8) + 2**26
     # Sandwich's angles there are 6e7 radians in float64: nine digits are left.
     torch.testing.assert_close(made(kind)(far, far), made(kind)(torch.arange(8), torch.arange(8)), **FLOAT32)
@@ -174,6 +173,32 @@ def test_half_precision_positions_are_refused_and_a_model_in_half_precision_is_n
 
 
 @pytest.mark.parametrize("kind", BIASES)
+def test_autocast_changes_nothing(kind):
+    bias, places = made(kind), torch.arange(40)
+    query, key = vectors(40)
+    alone = bias.added(query, key, places, places)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(bias.added(query, key, places, places), alone)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in BIASES if kind.learned])
+def test_a_bias_read_twice_before_one_backward_pass_gets_both_gradients(kind):
+    bias, places, visible = made(kind), torch.arange(12), causal(12)
+    query, key = vectors(12)
+
+    def gradients(count):
+        bias.zero_grad()
+        readings = [bias.added(query, key, places, places, visible) for _ in range(count)]
+        with torch.no_grad():
+            bias.added(query, key, places, places, visible)
+        sum((reading * visible).sum() for reading in readings).backward()
+        return [weight.grad.clone() for weight in bias.parameters()]
+
+    for once, twice in zip(gradients(1), gradients(2), strict=True):
+        torch.testing.assert_close(twice, 2 * once)
+
+
+@pytest.mark.parametrize("kind", BIASES)
 def test_a_copy_and_a_state_dict_give_the_same_bias(kind):
     bias, other = made(kind), made(kind, seed=5)
     other.load_state_dict(bias.state_dict())
@@ -188,6 +213,13 @@ def test_a_copy_and_a_state_dict_give_the_same_bias(kind):
 def test_heads_that_are_no_count_are_refused(kind, heads, unchecked):
     with pytest.raises(ValueError, match="heads is .*; it must be a whole number of at least 1"):
         kind.default(heads=heads, head_dim=HEAD_DIM, window=WINDOW)
+
+
+@pytest.mark.parametrize("kind", BIASES)
+@pytest.mark.parametrize("size", ["head_dim", "window"])
+def test_every_default_refuses_a_model_of_no_size(kind, size, unchecked):
+    with pytest.raises(ValueError, match=f"{size} is 0; it must be a whole number of at least 1"):
+        kind.default(**{**dict(heads=HEADS, head_dim=HEAD_DIM, window=WINDOW), size: 0})
 
 
 # --- against definitions, token by token ---------------------------------------------------------------------------------
@@ -348,6 +380,11 @@ def test_beyond_the_last_bucket_the_bias_is_constant_and_below_it_is_not():
     assert len(curve[0, 113:].unique()) == 1 and len(curve[0, :113].unique()) == 31
 
 
+def test_a_distance_before_the_query_has_no_bucket():
+    with pytest.raises(ValueError, match="distance is -2 at the lowest; give query minus key"):
+        biases.T5(heads=1).bucket(torch.tensor([3, -2]))
+
+
 @pytest.mark.parametrize("options", [dict(buckets=31), dict(buckets=32, furthest=16), dict(buckets=0)])
 def test_buckets_that_make_no_table_are_refused(options):
     with pytest.raises(ValueError):
@@ -399,12 +436,35 @@ def test_kernels_start_uniform_and_stay_in_range_by_projection():
         assert low.p.grad.item() != 0 and low.a.grad.item() != 0
 
 
+@pytest.mark.parametrize("floor", [-0.1, math.inf, 3.0])
+def test_a_floor_out_of_the_kernels_range_is_refused(floor):
+    with pytest.raises(ValueError, match="at least 0|above 2, the largest p"):
+        biases.KERPLEPower(heads=2, floor=floor)
+    if floor == 3:
+        assert biases.KERPLELog(heads=2, floor=floor).floor == 3
+
+
 # --- Sandwich -----------------------------------------------------------------------------------------------------------
 def test_sandwich_has_the_references_values():
     raw = biases.Sandwich(heads=8).curve(4097) * biases.Sandwich(heads=8).compressions()[:, None]
     distances = [0, 1, 2, 8, 64, 512, 4096]
     expected = torch.tensor([64, 62.553, 58.798, 46.866, 31.128, 16.039, -3.269], dtype=torch.float64)
     torch.testing.assert_close(raw[:, distances], expected.expand(8, 7), rtol=0, atol=5e-4)
+    # The other convention, k = 0 … 63, is this sum with cos n for its last term, cos(n/10000).
+    n = torch.tensor(distances, dtype=torch.float64)
+    other = raw[0, distances] - (n / 10_000).cos() + n.cos()
+    listed = torch.tensor([64, 62.094, 57.382, 45.721, 30.520, 14.043, -3.383], dtype=torch.float64)
+    torch.testing.assert_close(other, listed, rtol=0, atol=5e-4)
+
+
+def test_sandwich_less_its_constant_is_nemos_bias():
+    # NVIDIA/NeMo at 000b931: (Σ cos - D/2) / (8h/H), k = 1 … D/2, for a whole range of distances at once.
+    heads, width, n = 4, 128, torch.arange(300, dtype=torch.float64)
+    k = torch.arange(1, width // 2 + 1, dtype=torch.float64)
+    total = (n[:, None] / 10_000 ** (2 * k / width)).cos().sum(-1)
+    theirs = torch.stack([(total - width / 2) / (8 * h / heads) for h in range(1, heads + 1)])
+    curve = biases.Sandwich(heads=heads).curve(300)
+    torch.testing.assert_close(curve - curve[:, :1], theirs)
 
 
 def test_sandwich_is_the_gram_matrix_of_a_sinusoidal_embedding():

@@ -6,9 +6,9 @@ import math
 
 import pytest
 import torch
-from small_models import CAUSAL, CONFIG, FLOAT32, GEOMETRY, LENGTH, PLACES, ROPE, WINDOW, llama, model, options, quiet, tokens
+from small_models import CAUSAL, CONFIG, FLOAT32, GEOMETRY, LENGTH, PLACES, ROPE, WEIGHTED, WINDOW, llama, model, options, quiet, tokens
 
-from clexlab import biases, scaling, small, sparse
+from clexlab import biases, ode, scaling, small, sparse
 from clexlab.biases import BIASES
 from clexlab.positions import maps
 from clexlab.positions.maps import MAPS
@@ -17,7 +17,7 @@ from clexlab.sparse import PATTERNS
 
 
 def test_there_is_a_case_for_every_scaling_bias_map_and_pattern():
-    assert len(PLACES) == 2 + len(SCALINGS) + len(BIASES) + len(MAPS) + len(PATTERNS)
+    assert len(PLACES) == 2 + len(SCALINGS) + 2 * len(BIASES) + len(MAPS) + len(PATTERNS)
 
 
 # --- what holds whatever the places are ----------------------------------------------------------------------------------
@@ -49,11 +49,36 @@ def test_padding_on_either_side_changes_nothing(name):
     assert bool(together.isfinite().all())
 
 
+# A map says the positions itself. FIRE's shares depend on where the query stands, by its nature.
+@pytest.mark.parametrize("name", [name for name, places in PLACES.items() if places.positions is None and places.bias is not biases.FIRE])
+@torch.no_grad()
+def test_three_positions_further_on_nothing_is_changed_while_the_window_is_not_left(name):
+    # Beyond the window factors follow the last position.
+    made, text, places = model(name), tokens(2, WINDOW - 3), torch.arange(WINDOW - 3)[None]
+    torch.testing.assert_close(made(text, position_ids=places + 3).logits, made(text, position_ids=places).logits, **FLOAT32)
+
+
+@pytest.mark.parametrize(
+    "name,count",
+    [(name, 2) for name, places in PLACES.items() if places.positions is None and places.pattern is None]
+    + [("yarn", 1), ("interpolated_alibi", 1), ("local", 1)],
+)
+@torch.no_grad()
+def test_padding_with_given_positions_changes_nothing_whatever_stands_in_it(name, count):
+    made, text, places = model(name), tokens(2, LENGTH), torch.arange(LENGTH)[None] * 2 + 1
+    alone = made(text, position_ids=places).logits
+    padded, ids, mask = torch.zeros(2, LENGTH + 8, dtype=torch.long), torch.randint(500, (count, LENGTH + 8)), torch.zeros(2, LENGTH + 8)
+    padded[:, 3 : LENGTH + 3], ids[:, 3 : LENGTH + 3], mask[:, 3 : LENGTH + 3] = text, places, 1
+    together = made(padded, attention_mask=mask, position_ids=ids).logits
+    torch.testing.assert_close(together[:, 3 : LENGTH + 3], alone, **FLOAT32)
+
+
 @pytest.mark.parametrize("name", PLACES)
 def test_one_step_lowers_the_loss_of_its_own_rows_and_reaches_every_weight(name):
     made, text = model(name).train(), tokens()
     first = made(text, labels=text).loss
     first.backward()
+    # Not a learned path: at its start some of its tensors have no gradient, and which have is the next test's.
     learned = {key: weight for key, weight in made.named_parameters() if ".scaling." not in f".{key}"}
     assert all(weight.grad is not None and bool(weight.grad.isfinite().all()) for weight in learned.values())
     # A clipped count has a gradient only where it is read: some entries of a table stay untouched, no tensor does.
@@ -62,7 +87,20 @@ def test_one_step_lowers_the_loss_of_its_own_rows_and_reaches_every_weight(name)
     assert made(text, labels=text).loss < first
 
 
-@pytest.mark.parametrize("name", PLACES)
+def test_a_learned_path_gets_its_gradient_beyond_the_window_and_none_within_it():
+    made, text = model("clex").train(), tokens()
+
+    def moved(length):
+        made.zero_grad()
+        made(text[:, :length], labels=text[:, :length]).loss.backward()
+        grads = [weight.grad for weight in made.decoder.scaling.parameters()]
+        return any(grad is not None and bool((grad != 0).any()) for grad in grads)
+
+    # θ(1) is the prior's whatever is learned.
+    assert moved(LENGTH) and not moved(WINDOW)
+
+
+@pytest.mark.parametrize("name", [*WEIGHTED, "all four"])
 @torch.no_grad()
 def test_weights_come_back_from_a_file(name, tmp_path):
     made, other = model(name), model(name, seed=1)
@@ -72,7 +110,7 @@ def test_weights_come_back_from_a_file(name, tmp_path):
     assert torch.equal(other(tokens()).logits, made(tokens()).logits)
 
 
-@pytest.mark.parametrize("name", PLACES)
+@pytest.mark.parametrize("name", [*WEIGHTED, "all four"])
 def test_a_seed_gives_the_same_weights_whatever_the_places(name):
     made, plain = small.fresh(CONFIG, 3, **options(PLACES[name])), small.fresh(CONFIG, 3)
     for key, weight in plain.state_dict().items():
@@ -151,18 +189,29 @@ def turned_scores(query, keys, distances, theta):
     return (angle.cos() * (q_a * k_a + q_b * k_b) + angle.sin() * (q_a * k_b - q_b * k_a)).sum(-1)
 
 
+def counted(cope, query, keys):
+    """CoPE's bias of one query for the keys it sees, (head_dim,) and (n, head_dim), neither of them turned."""
+    gates, added = [1 / (1 + math.exp(-float(key @ query) / math.sqrt(len(query)))) for key in keys], []
+    for place in range(len(keys)):
+        p = min(sum(gates[place:]), cope.places - 1)
+        below, above = (float(query @ cope.table[round(whole)].double()) for whole in (math.floor(p), math.ceil(p)))
+        added.append(below + (p - math.floor(p)) * (above - below))
+    return torch.tensor(added, dtype=torch.float64)
+
+
 def attention_by_rows(made, layer, x):
     """The attention of one layer on normed x (length, hidden), in float64, one query of one head at a time."""
     places, length, attention = made.places, len(x), made.decoder.layers[layer].attention
+    root = math.sqrt(CONFIG.head_dim)
     parts = (attention.query, attention.key, attention.value)
     query, key, value = (part(x).double().unflatten(-1, (CONFIG.heads, -1)) for part in parts)
     factor = made.factor_for(length)
     theta = places.scaling.inv_freq(factor).double() if places.scaling is not None else torch.zeros(CONFIG.head_dim // 2)
     strength = 1.0 if places.scaling is None else places.scaling.attention_scale(factor) ** 2
-    apart, bias = matrix(places, length), None
+    apart, own, bias = matrix(places, length), None, None
     if places.bias is not None:
         own = made.decoder.biases[0 if places.bias.shared else layer]
-        bias = own(torch.arange(length), torch.arange(length)).double()
+        bias = None if own.contextual else own(torch.arange(length), torch.arange(length)).double()
     seen = places.pattern.visible(CONFIG.heads, length) if places.pattern is not None else torch.ones(CONFIG.heads, length, length) > 0
     result = torch.zeros(length, CONFIG.heads, CONFIG.head_dim, dtype=torch.float64)
     for head, i in itertools.product(range(CONFIG.heads), range(length)):
@@ -176,28 +225,30 @@ def attention_by_rows(made, layer, x):
             scores = (1 - share) * turned_scores(q, k, distances.floor(), theta) + share * turned_scores(q, k, distances.ceil(), theta)
         else:
             scores = turned_scores(q, k, distances, theta)
-        scores = strength * scores / math.sqrt(CONFIG.head_dim) + (0.0 if bias is None else bias[head, i, keys])
+        scores = strength * scores / root
+        if bias is not None:
+            scores = scores + bias[head, i, keys]
+        elif own is not None:
+            scores = scores + counted(own, q, k)
         result[i, head] = scores.softmax(0) @ value[keys, head]
     return attention.out(result.flatten(1).float())
 
 
 @pytest.mark.parametrize(
     "name",
-    ["none", "yarn", "longrope", "clex", *(kind.name for kind in BIASES if not kind.contextual), *(kind.name for kind in MAPS)]
-    + ["s2", "scca_flow", "dilated", "sda", "all four"],
+    ["none", "yarn", "longrope", "clex", *(kind.name for kind in BIASES), *(kind.name for kind in MAPS)]
+    + ["s2", "scca_flow", "dilated", "sda", "all four", "cope and rope", "cope, rerope and yarn"],
 )
 @torch.no_grad()
 def test_attention_is_the_organising_sentence_at_every_pair_of_tokens(name):
-    if name in PLACES and PLACES[name].pattern is not None and not PLACES[name].pattern.causal:
-        pytest.skip("the matrix of distances here is causal")
-    length = 30
-    made, text = model(name), tokens(1, length)
-    decoder = made.decoder
-    x, reading = decoder.embedding(text), decoder.reading(text, None, None)
-    own = decoder.biases if decoder.biases and not made.places.bias.shared else [None] * CONFIG.layers
-    normed = decoder.layers[0].attention_norm(x)
-    found = decoder.layers[0].attention(normed, reading, own[0])[0]
-    torch.testing.assert_close(found, attention_by_rows(made, 0, normed[0]), rtol=1e-4, atol=1e-5)
+    # A and CoPE's unturned queries at once.
+    both = small.Places(scaling=scaling.YaRN(**GEOMETRY), bias=biases.CoPE, positions=quiet(maps.ReRoPE))
+    made, text = model(PLACES.get(name, both)), tokens(1, 24)
+    x = made.decoder.embedding(text[0])
+    for number, layer in enumerate(made.decoder.layers):
+        x = x + attention_by_rows(made, number, layer.attention_norm(x))
+        x = x + layer.feed_forward(layer.forward_norm(x)[None])[0]
+    torch.testing.assert_close(made.decoder(text)[0], made.decoder.norm(x), **FLOAT32)
 
 
 @pytest.mark.parametrize("kind", MAPS)
@@ -207,6 +258,32 @@ def test_a_map_is_plain_rope_within_what_it_leaves_alone_and_another_model_beyon
     short = text[:, :4]
     torch.testing.assert_close(mapped(short).logits, plain(short).logits, **FLOAT32)
     assert not torch.allclose(mapped(text).logits[:, -1], plain(text).logits[:, -1], atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", BIASES)
+@torch.no_grad()
+def test_a_map_within_its_near_window_is_plain_rope_with_every_bias_too(kind):
+    plain, short = PLACES[f"{kind.name} and rope"], tokens()[:, :4]
+    mapped = dataclasses.replace(plain, positions=quiet(maps.ReRoPE))
+    torch.testing.assert_close(model(mapped)(short).logits, model(plain)(short).logits, **FLOAT32)
+
+
+@pytest.mark.parametrize("name", ["yarn", "rerope"])
+@torch.no_grad()
+def test_the_strength_of_attention_is_not_rounded_to_half_precision(name):
+    made = model(dataclasses.replace(PLACES[name], scaling=scaling.YaRN(**GEOMETRY)))
+    turns = made.decoder.reading(tokens(), None, None).turns
+    query, key = (torch.randn(2, CONFIG.heads, LENGTH, CONFIG.head_dim, generator=torch.Generator().manual_seed(7)) for _ in range(2))
+    plain = dataclasses.replace(turns, scale=torch.ones_like(turns.scale))
+
+    def strength(turns):
+        if turns.spans is not None:
+            return turns.scores(query.bfloat16(), key.bfloat16()).float().norm() / plain.scores(query.bfloat16(), key.bfloat16()).norm()
+        return turns.turned(query.bfloat16()).float().norm() / plain.turned(query.bfloat16()).float().norm()
+
+    # A = 1.0916, which bf16 has as 1.09375, 0.2 % more. Each number is rounded anew, thousands of them together are not.
+    power = 1 if turns.spans is None else 2
+    assert float(strength(turns)) == pytest.approx(made.places.scaling.attention_scale(LENGTH / WINDOW) ** power, rel=4e-4)
 
 
 # --- reading a trained model otherwise -------------------------------------------------------------------------------------
@@ -231,6 +308,24 @@ def test_a_learned_bias_goes_along_and_one_that_was_not_learned_is_refused():
     torch.testing.assert_close(made.read_with(small.Places(bias=biases.T5))(text).logits, made(text).logits, rtol=0, atol=0)
     with pytest.raises(ValueError, match="FIRE has to be learned"):
         made.read_with(small.Places(bias=biases.FIRE))
+
+
+class Sixteen(biases.CoPE):
+    """As the docstring of Places has it: other options are another class."""
+
+    name = "cope_16"
+
+    @classmethod
+    def default(cls, *, heads, head_dim, window):
+        return cls(heads=heads, head_dim=head_dim, places=16)
+
+
+def test_other_options_of_a_bias_are_a_subclass_with_a_name_of_its_own(tmp_path):
+    made = small.Small(CONFIG, bias=Sixteen)
+    assert [len(bias.table) for bias in made.decoder.biases] == [16, 16]
+    made.save(tmp_path / "weights.safetensors")
+    with pytest.raises(ValueError, match="cope_16"):
+        model("cope").load(tmp_path / "weights.safetensors")
 
 
 # --- what is refused ---------------------------------------------------------------------------------------------------------
@@ -272,8 +367,29 @@ def test_readings_that_it_cannot_do_are_refused():
         made(text, attention_mask=torch.zeros_like(text))
     with pytest.raises(ValueError, match="leave logits_to_keep out"):
         made(text, labels=text, logits_to_keep=1)
-    with pytest.raises(ValueError, match="3 rows for 2 texts"):
-        model("identity")(text, position_ids=torch.zeros(3, LENGTH, dtype=torch.long))
+    with pytest.raises(ValueError, match="logits_to_keep is -1"):
+        made(text, logits_to_keep=-1)
+
+
+def test_masks_and_positions_of_another_size_are_refused(unchecked):
+    made, text, places = model("identity"), tokens(), torch.arange(LENGTH)
+    for mask in (torch.ones(1, LENGTH), torch.ones(3, LENGTH), torch.ones(2, LENGTH - 1), torch.ones(2, LENGTH + 1), torch.ones(2)):
+        with pytest.raises(ValueError, match="one number for every token"):
+            made(text, attention_mask=mask)
+    for ids in (places.expand(3, -1), places[None, :-1], torch.arange(LENGTH + 1)[None], places):
+        with pytest.raises(ValueError, match="give one row for all, or all"):
+            made(text, position_ids=ids)
+
+
+def test_positions_of_packed_texts_are_refused():
+    made, text = model("identity"), tokens()
+    packed = torch.arange(LENGTH) % (LENGTH // 2)
+    for ids in (packed, torch.zeros(LENGTH, dtype=torch.long), torch.arange(LENGTH).flip(0), torch.arange(LENGTH) - 1):
+        with pytest.raises(ValueError, match="must rise along every text, from 0 or more"):
+            made(text, position_ids=ids[None])
+    # In padding anything may stand.
+    mask = (torch.arange(LENGTH) < LENGTH // 2).long().expand(2, -1)
+    assert bool(made(text, attention_mask=mask, position_ids=packed[None]).logits.isfinite().all())
 
 
 def test_a_text_beyond_the_paths_limit_is_refused():
@@ -289,7 +405,10 @@ def test_weights_of_another_model_are_refused(tmp_path):
         with pytest.raises(ValueError, match=message):
             model(other).load(file)
     model("identity").save(file)
-    with pytest.raises(ValueError, match="scaling it was trained with"):
+    with pytest.raises(ValueError, match="the scaling and the bias it was trained with"):
+        model("clex").load(file)
+    small.Small(CONFIG, scaling=scaling.CLEX(**GEOMETRY, field=ode.BoundedField(CONFIG.head_dim // 2, hidden=3))).save(file)
+    with pytest.raises(ValueError, match="differ in decoder.scaling"):
         model("clex").load(file)
     file.write_bytes(b"nothing")
     with pytest.raises(ValueError, match="no file of weights"):

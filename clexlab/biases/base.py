@@ -3,7 +3,7 @@
     score(i, j) = ⟨q_i, k_j⟩ / √d + B_h(i, j)      n = i - j ≥ 0, tokens, counted from 0
 
 A bias is a module that is its own configuration. Called with positions of queries and of keys it gives B for every head; the caller
-masks. A key behind its query (j > i) gets the value of distance 0, so that nothing it does to a masked score can be no number.
+masks. A key after its query (j > i) gets the value of distance 0, so that nothing it does to a masked score can be no number.
 """
 
 import abc
@@ -39,7 +39,13 @@ class Bias(nn.Module, abc.ABC):
     @classmethod
     def default(cls, *, heads: int, head_dim: int, window: int) -> "Bias":
         """The method with its published options, for a model of so many heads of `head_dim`, trained on `window` tokens."""
-        return cls(heads=heads)
+        check_count(heads=heads, head_dim=head_dim, window=window)
+        return cls(heads=heads, **cls.published(head_dim, window))
+
+    @classmethod
+    def published(cls, head_dim: int, window: int) -> dict[str, object]:
+        """The published options that depend on the model's sizes; those that do not are the class's own defaults."""
+        return {}
 
     @abc.abstractmethod
     def forward(
@@ -57,15 +63,16 @@ class Bias(nn.Module, abc.ABC):
     ) -> Float[Tensor, "*#rows heads q k"]:
         """What is added to the scores, with queries and keys at hand; the same as the call for all that do not look at them.
 
-        `visible` says which keys a query sees, left out: those not behind it. Only a contextual bias asks.
+        `visible` says which keys a query sees, left out: those not after it. Only a contextual bias asks.
         """
         return self(query_positions, key_positions)
 
     def curve(self, length: int) -> Float[Tensor, "heads length"]:
-        """B of the last of `length` tokens for its keys at distances 0 … length-1, in float64. ValueError where B needs content."""
+        """B of the last of `length` tokens at distances 0 … length-1, in float64 on the CPU. ValueError where B needs content."""
         check_count(length=length)
-        places = torch.arange(length, dtype=torch.float64)
-        return self(places[-1:], places.flip(0))[:, 0].detach()
+        device = next((weight.device for weight in self.parameters()), None)
+        places = torch.arange(length, dtype=torch.float64, device=device)
+        return self(places[-1:], places.flip(0))[:, 0].detach().cpu()
 
     def extra_repr(self) -> str:
         """The options, as they are given."""
@@ -74,7 +81,7 @@ class Bias(nn.Module, abc.ABC):
 
 
 def distances(query_positions: Shaped[Tensor, "*rows q"], key_positions: Shaped[Tensor, "*rows k"]) -> Float[Tensor, "*rows q k"]:
-    """n = i - j in float32 or better, 0 for keys behind their query. ValueError for positions in half precision.
+    """n = i - j in float32 or better, 0 for keys after their query. ValueError for positions in half precision.
 
     The difference comes before the cast to float32: whole positions lose nothing, however far out.
     """

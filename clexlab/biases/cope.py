@@ -16,8 +16,9 @@ class CoPE(Bias):
         g_ij = σ(q_i·k_j / √d)  for keys the query sees, 0 for others      p_ij = min(Σ_{k=j}^{i} g_ik, places - 1)
         B(i, j) = (1 - w) q_i·e[⌊p⌋] + w q_i·e[⌈p⌉],   w = p - ⌊p⌋
 
-    With all gates open p = i - j + 1: a learned relative embedding, clipped. e starts at zero, from NoPE; it is one for all heads of a
-    layer. Keys come in the order of their positions. The gradient reaches the gates through w alone.
+    q and k are those before any rotation: gates and q·e count units of the text, and turned queries would make both depend on where
+    the text stands. With all gates open p = i - j + 1: a learned relative embedding, clipped. e starts at zero, from NoPE; it is one for
+    all heads of a layer. Keys come in the order of their positions. The gradient reaches the gates through w alone.
     Source: facebookresearch/RAM, projects/cope/src/cope/context_position.py at eff93c7: gates on scores with 1/√d, the layer's own e
     for all heads. Differs: there q·e is divided by √d as well unless `--cope-nodiv` is given, which scales what e learns, not what it
     can; here it is not, as for every bias. And there by default e has a place for every token of a block; here `places` = 64, the
@@ -37,9 +38,9 @@ class CoPE(Bias):
         self.table = nn.Parameter(torch.zeros(self.places, self.head_dim))
 
     @classmethod
-    def default(cls, *, heads: int, head_dim: int, window: int) -> "CoPE":
+    def published(cls, head_dim: int, window: int) -> dict[str, object]:
         """64 places, whatever the window: they count units of the text, not tokens."""
-        return cls(heads=heads, head_dim=head_dim)
+        return {"head_dim": head_dim}
 
     def forward(
         self, query_positions: Shaped[Tensor, "*rows q"], key_positions: Shaped[Tensor, "*rows k"]

@@ -18,6 +18,7 @@ class FIRE(Bias):
 
     The share lies in 0 … 1 for any length: that is what carries over to longer texts. So B depends on i beyond L and is not relative.
     c is learned from `rate`, L = |m · threshold| with m learned from 1. i is the query's position in its text.
+    Memory: f keeps `hidden` numbers for every pair of tokens until the backward pass, in every layer: 134 MB for 32 of 1024² pairs.
     Source: the paper as re-used in chuanyang-Zheng/DAPE (megatron/model/positional_embeddings.py, third-party), which halves the
     initial L. The survey's f((i-j)/i) is without ψ and L. Code that divides by a learned constant instead of max(L, i) is in
     circulation and lacks what FIRE is about.
@@ -40,10 +41,9 @@ class FIRE(Bias):
         self.first, self.second = nn.Linear(1, self.hidden), nn.Linear(self.hidden, self.heads)
 
     @classmethod
-    def default(cls, *, heads: int, head_dim: int, window: int) -> "FIRE":
+    def published(cls, head_dim: int, window: int) -> dict[str, object]:
         """L starts at a quarter of the window: 512 of the 2048 tokens the paper trains on (the 2048 from memory, unverified)."""
-        check_count(window=window)
-        return cls(heads=heads, threshold=max(1.0, window / 4))
+        return {"threshold": max(1.0, window / 4)}
 
     def forward(
         self, query_positions: Shaped[Tensor, "*rows q"], key_positions: Shaped[Tensor, "*rows k"]
@@ -60,7 +60,7 @@ class FIRE(Bias):
         """ψ(i - j) / ψ(max(L, i)): 0 at the query itself, 1 at the first token once i ≥ L."""
         n = distances(query_positions, key_positions)
         i = query_positions.to(exact(query_positions.dtype))
-        longest = torch.maximum((self.multiplier * self.threshold).abs().to(n.dtype), i)[..., :, None]
+        longest = torch.maximum((self.multiplier.to(n.dtype) * self.threshold).abs(), i)[..., :, None]
         return self.psi(n) / (self.psi(longest) + TINY)
 
     def psi(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:

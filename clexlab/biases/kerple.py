@@ -17,8 +17,9 @@ from clexlab.biases.base import Bias, distances, per_head
 class KERPLE(Bias):
     """What both kernels share: p starts uniform in 0 … 2, a in 0 … 1, neither falls below `floor`.
 
-    The floor is a projection, as in the official code: before every use the parameters themselves are set back into their range. A
-    reparametrisation (exp, softplus) would train differently, and a clamp inside the graph would leave a number below it for ever.
+    The floor is a projection, as in the official code: before every use, so also when a KERPLE is only read or drawn, the parameters
+    themselves are set back into their range. A reparametrisation (exp, softplus) would train differently, and a clamp inside the graph
+    would leave a number below it for ever. ValueError for a floor above the largest p.
     Source: chijames/KERPLE, megatron/mpu/layers.py. Left out: its multiplicative variant.
     """
 
@@ -31,6 +32,8 @@ class KERPLE(Bias):
         super().__init__(heads=heads)
         if not frequencies.is_finite(floor) or floor < 0:
             raise ValueError(f"floor is {floor!r}; it must be a finite number of at least 0")
+        if self.most is not None and floor > self.most:
+            raise ValueError(f"floor is {floor!r}, above {self.most:g}, the largest p of this kernel; lower it")
         self.floor = float(floor)
         self.p = nn.Parameter(2 * torch.rand(self.heads))
         self.a = nn.Parameter(torch.rand(self.heads))
@@ -39,9 +42,9 @@ class KERPLE(Bias):
         self, query_positions: Shaped[Tensor, "*rows q"], key_positions: Shaped[Tensor, "*rows k"]
     ) -> Float[Tensor, "*rows heads q k"]:
         """-kernel(n)."""
-        with torch.no_grad():
-            self.p.clamp_(min=self.floor, max=self.most)
-            self.a.clamp_(min=self.floor)
+        # Through `data`: autograd refuses a backward pass once a parameter was changed under its eyes, even where the values are the same.
+        self.p.data.clamp_(min=self.floor, max=self.most)
+        self.a.data.clamp_(min=self.floor)
         n = distances(query_positions, key_positions)
         return -self.kernel(n[..., None, :, :], per_head(self.p, n), per_head(self.a, n))
 

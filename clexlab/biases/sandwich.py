@@ -14,10 +14,10 @@ class Sandwich(Bias):
 
     What is left of (x_i + p_i)·(x_j + p_j) when only p_i·p_j is kept. It falls about as ln n, then oscillates. B_h(0) = D/(2κ_h); the
     constant does not matter to a softmax, the compression by κ does. No 1/√d, once or twice.
-    Unverified: the sum's range and κ are from memory of the paper, whose listing sums k = 0 … D/2-1 (with D = 128 and κ = 1 that is 62.1
-    for 62.6 at n = 1, 14.0 for 16.0 at n = 512). Of the public codes found, NVIDIA NeMo's at c42ec1b
-    (sandwich_relative_position_embedding.py) confirms κ_h = 8h/H, but sums n/10000^(2k/D) without the cosine, which is a straight
-    line, and takes D = the model's width.
+    Source: NVIDIA/NeMo at 000b931 (…/megatron/position_embedding/sandwich_relative_position_embedding.py): the cosines, k = 1 … D/2 and
+    κ_h = 8h/H as here; differs: there D/2 is taken off first, so B_h(0) = 0, the same after softmax; and D is the
+    model's `hidden_size`. Its state at c42ec1b lacks the cosine. The paper itself was not read; a listing that sums k = 0 … D/2-1 is
+    ascribed to it from memory, with 62.094 for 62.553 at n = 1 and 14.043 for 16.039 at n = 512 (D = 128, κ = 1).
     """
 
     name: ClassVar[str] = "sandwich"
@@ -40,7 +40,10 @@ class Sandwich(Bias):
         n = distances(query_positions, key_positions)
         # One product of matrices where the sum of cosines would take D/2 of them for every pair of tokens.
         queries, keys = (self.embedding(positions).to(n) for positions in (query_positions, key_positions))
-        total = torch.where(n > 0, queries @ keys.mT, n.new_tensor(self.width / 2))
+        # Autocast would round it to half precision, where 62.553 is 62.5.
+        with torch.autocast(n.device.type, enabled=False):
+            gram = queries @ keys.mT
+        total = torch.where(n > 0, gram, n.new_tensor(self.width / 2))
         return total[..., None, :, :] / per_head(self.compressions().to(n.device), n)
 
     def embedding(self, positions: Shaped[Tensor, "*shape"]) -> Float[Tensor, "*shape width"]:

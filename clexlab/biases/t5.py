@@ -41,10 +41,15 @@ class T5(Bias):
     ) -> Float[Tensor, "*rows heads q k"]:
         """w_h[bucket(n)]."""
         n = distances(query_positions, key_positions)
-        return self.table.to(n.dtype)[:, self.bucket(n)].movedim(0, -3)
+        return self.table.to(n.dtype)[:, self._bucket(n)].movedim(0, -3)
 
     def bucket(self, distance: Shaped[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
-        """The bucket of every distance n ≥ 0, whole or not: the one of ⌊n⌋."""
+        """The bucket of every distance n ≥ 0, whole or not: the one of ⌊n⌋. ValueError for a negative one."""
+        if bool((distance < 0).any()):
+            raise ValueError(f"distance is {float(distance.min()):g} at the lowest; give query minus key: buckets are of the past")
+        return self._bucket(distance)
+
+    def _bucket(self, distance: Shaped[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
         n, half = distance.double().floor(), self.buckets // 2
         far = half + (n.clamp(min=half) / half).log() / math.log(self.furthest / half) * half
         return torch.where(n < half, n, far.floor().clamp(max=self.buckets - 1)).long()

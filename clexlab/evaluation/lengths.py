@@ -102,13 +102,13 @@ def loss_by_length(
     start: int | None = None,
     progress: Progress | None = None,
 ) -> LossByLength:
-    """The loss of a causal language model of transformers, plain or extended, at `factors` times the window.
+    """The loss of a causal language model of transformers, plain or extended, or of a `small.Small`, at `factors` times the window.
 
-    `tokens` are documents. Each length gets its factor through the model's own rule (`hf.rotary_of(model).factor_for`); with a
-    `context` of windows the length is the window's. `start`, if given, takes the place of the first token that is read, for models
-    that want their texts to begin with one. The model is put into eval mode for the measurement and back. Raises ValueError where no
-    document has window · largest factor + 1 tokens, a factor is below 1, repeated, beyond the model's limit or no whole number of
-    tokens, a token is outside the vocabulary, or a loss is not finite.
+    `tokens` are documents. Each length gets its factor through the model's own rule (`hf.rotary_of(model).factor_for`, a small model's
+    `factor_for`); with a `context` of windows the length is the window's. `start`, if given, takes the place of the first token that is
+    read, for models that want their texts to begin with one. The model is put into eval mode for the measurement and back. Raises
+    ValueError where no document has window · largest factor + 1 tokens, a factor is below 1, repeated, beyond the model's limit or no
+    whole number of tokens, a token is outside the vocabulary, or a loss is not finite.
     """
     lengths = check_lengths(window, factors)
     if not frequencies.is_whole(batch) or batch < 1:
@@ -157,7 +157,9 @@ def scale_at(model: nn.Module, length: int) -> float:
 
 
 def path_of(model: nn.Module) -> Path | None:
-    """The path an extended model follows; None for a model that is not extended."""
+    """The path an extended model follows, a small model's scaling; None for a model without."""
+    if isinstance(model, Small):
+        return model.places.scaling
     return hf.rotary_of(model).scaling if any(isinstance(module, hf.Rotary) for module in model.modules()) else None
 
 

@@ -37,14 +37,15 @@ class Attention(nn.Module):
 
     def forward(self, x: Float[Tensor, "batch length hidden"], reading: Reading, bias: Bias | None) -> Float[Tensor, "batch length hidden"]:
         query, key, value = (part(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (self.query, self.key, self.value))
-        mapped = reading.turns is not None and reading.turns.spans is not None
-        if reading.turns is not None and not mapped:
-            query, key = reading.turns.turned(query), reading.turns.turned(key)
+        turns = reading.turns
+        mapped = turns is not None and turns.spans is not None
+        # A map turns pairs of tokens, not tokens; and a bias gets what was never turned, so that it knows no more than its positions.
+        placed = [part if turns is None or mapped else turns.turned(part) for part in (query, key)]
         if mapped or bias is not None or reading.added is not None or reading.visible is not None:
-            scores = reading.turns.scores(query, key) if mapped else query @ key.mT
+            scores = turns.scores(query, key) if mapped else placed[0] @ placed[1].mT
             mixed = _weights(scores, query, key, reading, bias).to(value.dtype) @ value
         else:
-            mixed = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+            mixed = functional.scaled_dot_product_attention(*placed, value, is_causal=True)
         return self.out(mixed.transpose(1, 2).flatten(2))
 
 
@@ -55,7 +56,7 @@ def _weights(
     reading: Reading,
     bias: Bias | None,
 ) -> Float[Tensor, "batch heads length length"]:
-    """The softmax, in float32 or better: half precision has no room for biases of far tokens."""
+    """The softmax, in float32 or better: half precision has no room for biases of far tokens. Queries and keys unturned."""
     wide = scores.to(torch.promote_types(scores.dtype, torch.float32)) / math.sqrt(query.shape[-1])
     places, seen = reading.texts.positions, reading.visible
     if seen is None:
@@ -148,7 +149,7 @@ class Small(nn.Module):
     `shape` is its `Config`, `config` what transformers' Trainer wants to find on a model. Weights are drawn from torch's global
     generator, `fresh` takes a seed. The factor is t = n/L with n each text's own length, its highest position + 1, in one reading of
     the whole text (`clexlab.extend` rounds t up unless told `hf.Exact()`); there is no key cache. Under a map queries and keys turn by
-    the map's positions; a bias has the tokens' own, whatever the map.
+    the map's positions; a bias has the tokens' own, whatever the map, and queries and keys that are not turned.
     """
 
     def __init__(
@@ -198,8 +199,9 @@ class Small(nn.Module):
     ) -> CausalLMOutput:
         """Logits after every token, or after the last few or the given ones; with `labels` the mean loss of every next one, in float32.
 
-        `attention_mask` has ones for text, zeros for padding before or behind it. ValueError for `use_cache`, for tokens outside the
-        vocabulary, for other masks, for `position_ids` under a map.
+        `attention_mask` has ones for text, zeros for padding before or after it; `position_ids` rise along every text, as those of texts
+        packed into one row do not. ValueError for others, for `position_ids` under a map, for `use_cache`, for tokens outside the
+        vocabulary, for fewer than no logits.
         """
         if use_cache:
             raise ValueError("a small model keeps no keys; read the whole text with use_cache=False")
@@ -207,6 +209,8 @@ class Small(nn.Module):
             raise ValueError(f"input_ids must be tokens of the vocabulary, 0 … {self.shape.vocabulary - 1}, at least one")
         if labels is not None and not (isinstance(logits_to_keep, int) and logits_to_keep == 0):
             raise ValueError("labels need the logits of every token; leave logits_to_keep out")
+        if isinstance(logits_to_keep, int) and logits_to_keep < 0:
+            raise ValueError(f"logits_to_keep is {logits_to_keep}; give how many of the last, 0 for all, or a tensor of places")
         hidden = self.decoder(input_ids=input_ids, attention_mask=attention_mask, position_ids=position_ids)
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits = functional.linear(hidden[:, kept], self.decoder.embedding.weight)
@@ -217,7 +221,7 @@ class Small(nn.Module):
 
         How a trained model is read with a map, a pattern or another scaling. ValueError for a bias that would have to be learned anew.
         """
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng():
             other = Small(self.shape, scaling=places.scaling, bias=places.bias, positions=places.positions, pattern=places.pattern).to(
                 self.decoder.embedding.weight.device
             )
@@ -244,9 +248,10 @@ class Small(nn.Module):
         if about != self._about():
             raise ValueError(f"{file} holds {about}, the model is {self._about()}; build the model the weights were saved from")
         weights = load_file(file)
-        if set(weights) != set(self.state_dict()):
-            differ = sorted(set(weights) ^ set(self.state_dict()))
-            raise ValueError(f"{file} and the model differ in {', '.join(differ)}; build the scaling it was trained with")
+        theirs, ours = ({name: weight.shape for name, weight in every.items()} for every in (weights, self.state_dict()))
+        differ = sorted({name for name, _ in theirs.items() ^ ours.items()})
+        if differ:
+            raise ValueError(f"{file} and the model differ in {', '.join(differ)}; build the scaling and the bias it was trained with")
         self.load_state_dict(weights)
         return self
 
@@ -264,7 +269,7 @@ def fresh(
     pattern: Pattern | None = None,
 ) -> Small:
     """An untrained model, its weights drawn with `seed`: the same ones whatever its places, but for those of a learned bias."""
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng():
         torch.manual_seed(seed)
         return Small(config, scaling=scaling, bias=bias, positions=positions, pattern=pattern)
 

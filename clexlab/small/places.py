@@ -38,7 +38,8 @@ class Places:
     """What angle (`scaling`), which index (`positions`), what is added (`bias`, a class) and what is masked (`pattern`); None: nothing.
 
     Without scaling and bias a model has no position but its causal mask's, NoPE; `scaling.Identity` is plain RoPE. A map changes
-    angles, so it needs a scaling; it and the pattern both mask.
+    angles, so it needs a scaling; it and the pattern both mask. Each layer builds its bias with `default`: for other options give a
+    subclass with its own `default` and, as files of weights and records go by it, its own `name`.
     """
 
     scaling: Path | None = None

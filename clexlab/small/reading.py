@@ -47,12 +47,14 @@ class Turns:
         """A · R(p·θ)x at every token's own position."""
         places = self.texts.positions[..., None].double()
         theta = torch.where(places < self.start, self.first, self.theta[:, None])
-        return rope.rotate(x, (places * theta)[:, None]) * self.scale.to(x.dtype)
+        wide = torch.promote_types(x.dtype, torch.float32)
+        # A itself is not rounded to half precision: the same error of up to 0.2 % in all queries and keys would not average out.
+        return (rope.rotate(x, (places * theta)[:, None]) * self.scale.to(wide)).to(x.dtype)
 
     def scores(
         self, query: Float[Tensor, "batch heads length head_dim"], key: Float[Tensor, "batch heads length head_dim"]
     ) -> Float[Tensor, "batch heads length length"]:
-        """A² ⟨R(P_ij·θ)q_i, k_j⟩ as the map has it; 0 where it shows nothing."""
+        """A² ⟨R(P_ij·θ)q_i, k_j⟩ as the map has it, in float32 or better; 0 where it shows nothing."""
         if len(self.spans) == 1:
             return self._row(query, key, 0)
         return torch.stack([self._row(query[text], key[text], text) for text in range(len(query))])
@@ -70,7 +72,7 @@ class Turns:
             found = _at(query[..., near, :], span.query, theta) @ turned.mT
             shown = span.shown(queries, keys).to(query.device)
             scores[..., near, far] = torch.where(shown, found, scores[..., near, far])
-        return scores * self.scale[text, 0].to(query.dtype) ** 2
+        return scores * self.scale[text, 0].to(torch.promote_types(query.dtype, torch.float32)) ** 2
 
 
 def _at(
@@ -100,25 +102,34 @@ class Reading:
 def texts_of(
     tokens: Int[Tensor, "batch length"], mask: Shaped[Tensor, "batch length"] | None, position_ids: Int[Tensor, "ids length"] | None
 ) -> Texts:
-    """Where the texts are. Positions count from each text's first token, or are `position_ids`; padding has 0.
+    """Where the texts are. Positions count from each text's first token, or are `position_ids`; padding has its nearest token's.
 
-    ValueError for a mask that is no unbroken run of ones in every row.
+    ValueError for a mask that is no unbroken run of ones in every row, and for positions that do not rise along a text from 0 or more:
+    they are those of several texts packed into one row, which the mask does not keep apart.
     """
     rows, length = tokens.shape
+    if mask is not None and mask.shape != tokens.shape:
+        raise ValueError(f"attention_mask is {tuple(mask.shape)} for tokens of {tuple(tokens.shape)}; give one number for every token")
     bounds = ((0, length),) if mask is None or bool((mask == 1).all()) else tuple(_bounds(row) for row in mask)
-    if position_ids is not None:
-        if len(position_ids) not in (1, rows):
-            raise ValueError(f"position_ids have {len(position_ids)} rows for {rows} texts; give one for all, or one for each")
-        count = max(len(bounds), len(position_ids))
-        return Texts(bounds * count if len(bounds) == 1 else bounds, position_ids.expand(count, -1))
-    places = torch.arange(length, device=tokens.device)
-    return Texts(bounds, torch.stack([(places - start).clamp(0, stop - start - 1) for start, stop in bounds]))
+    columns = torch.arange(length, device=tokens.device)
+    if position_ids is None:
+        return Texts(bounds, torch.stack([columns.clamp(start, stop - 1) - start for start, stop in bounds]))
+    if position_ids.shape not in ((1, length), (rows, length)):
+        raise ValueError(f"position_ids are {tuple(position_ids.shape)} for tokens of {tuple(tokens.shape)}; give one row for all, or all")
+    count = max(len(bounds), len(position_ids))
+    bounds = bounds * count if len(bounds) == 1 else bounds
+    # What stands in padding is anything, and the highest position of a row says how long its text is.
+    near = [row[columns.clamp(start, stop - 1)] for row, (start, stop) in zip(position_ids.expand(count, -1), bounds, strict=True)]
+    for row, (start, stop) in zip(near, bounds, strict=True):
+        if int(row[start]) < 0 or bool((row[start:stop].diff() <= 0).any()):
+            raise ValueError("position_ids must rise along every text, from 0 or more; read texts that are packed into one row one by one")
+    return Texts(bounds, torch.stack(near))
 
 
 def _bounds(row: Shaped[Tensor, "length"]) -> tuple[int, int]:
     ones = (row == 1).nonzero()[:, 0].tolist()
     if not ones or len(ones) != ones[-1] - ones[0] + 1 or bool(((row != 0) & (row != 1)).any()):
-        raise ValueError("attention_mask must have one unbroken run of ones in every row, zeros before and behind it for padding")
+        raise ValueError("attention_mask must have one unbroken run of ones in every row, zeros before and after it for padding")
     return ones[0], ones[-1] + 1
 
 

@@ -61,12 +61,17 @@ def describe(model: nn.Module, data: Rows, plan: Plan, objective: Objective, pro
         "data": _digest(data.tokens.numpy().tobytes()),
         "parts_and_parameters": _digest(text.encode()),
         "model": type(model).__name__,
-        **({"places": {name: _told(value) for name, value in vars(model.places).items()}} if isinstance(model, Small) else {}),
+        **(_of_small(model) if isinstance(model, Small) else {}),
         "path": [hf.spec.describe(seam.scaling) for seam in seams],
         "positions": [_told(seam.positions) for seam in seams],
         "objective": _told(objective),
         "processes": processes,
     }
+
+
+def _of_small(model: Small) -> dict[str, object]:
+    """The same parameters are another model with other heads."""
+    return {"shape": dict(vars(model.shape)), "places": {name: _told(value) for name, value in vars(model.places).items()}}
 
 
 def write_about(folder: Path, about: dict[str, object]) -> None:
