@@ -101,6 +101,20 @@ def test_what_is_computed_is_a_square_of_a_chunk_for_every_chunk_with_keys():
         assert sparse.computed(pattern, 4, 12) >= sparse.entries(pattern, 4, 12).sum()
 
 
+@pytest.mark.parametrize("length", [12, 13])
+@pytest.mark.parametrize("pattern", CHUNKED, ids=repr)
+def test_what_is_said_to_be_computed_is_what_sdpa_is_asked_for(pattern, length, monkeypatch):
+    asked, seen = chunked.scaled_dot_product_attention, []
+
+    def spy(query, key, value, **options):
+        seen.append(query.shape[:3].numel() * key.shape[2])
+        return asked(query, key, value, **options)
+
+    monkeypatch.setattr(chunked, "scaled_dot_product_attention", spy)
+    sparse.attention(*states(4, length, rows=1), pattern)
+    assert sum(seen) == sparse.computed(pattern, 4, length)
+
+
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     "pattern, says",

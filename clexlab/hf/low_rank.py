@@ -13,7 +13,8 @@ def low_rank(model: PreTrainedModel, *, rank: int = 8, alpha: int = 16) -> nn.Mo
     The defaults are LongLoRA's (arXiv 2309.12307): rank 8, alpha 16, on q, k, v and o. Without embeddings and norms, its ablation says,
     LoRA stays clearly behind full fine-tuning at longer lengths. The field and temperature of a learned scaling (CLEX) are trained in
     full too, and saved with the adapter, if the model is extended *first*; any other scaling and a pattern may be put on before or
-    after. The adapter is loaded as any of peft's. ValueError without peft, without attention to be found, for a rank that is no whole number.
+    after. The adapter is loaded as any of peft's.
+    ValueError without peft, without attention to be found, for a rank that is no whole number.
     """
     try:
         from peft import LoraConfig, get_peft_model
@@ -43,10 +44,10 @@ def low_rank(model: PreTrainedModel, *, rank: int = 8, alpha: int = 16) -> nn.Mo
 
 def _in_full(model: nn.Module) -> set[str]:
     """The names that embeddings, norms and the learned parts of a scaling have in their modules: what peft calls them by."""
-    found = {
-        name.rpartition(".")[2] for name, module in model.named_modules() if isinstance(module, nn.Embedding) or "Norm" in type(module).__name__
-    }
-    for module in model.modules():
+    found = set()
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Embedding) or "Norm" in type(module).__name__:
+            found.add(name.rpartition(".")[2])
         if isinstance(module, Rotary) and isinstance(module.scaling, nn.Module):
             # Part by part: a copy of the whole rotary module could not follow the text's length.
             found |= {name for name, part in module.scaling.named_children() if any(True for _ in part.parameters())}
