@@ -135,6 +135,19 @@ def test_a_learned_scaling_is_trained_and_saved_with_the_adapter(learned, tmp_pa
     torch.testing.assert_close(again(tokens(LENGTH)[0]).logits, model.eval()(tokens(LENGTH)[0]).logits)
 
 
+def test_an_adapter_saved_from_a_sparse_extended_model_is_an_ordinary_one(tmp_path):
+    model = by_name("llama").build(layers=1, window=8)
+    path = hf.scaling_for(model, scaling.YaRN)
+    model = hf.low_rank(clexlab.sparsify(clexlab.extend(model, path, factor=2.0), sparse.S2(chunk=8)))
+    training.train(model, data(), PLAN, folder=tmp_path / "log")
+    model.save_pretrained(tmp_path / "adapter")
+    assert "clexlab" not in (tmp_path / "adapter" / "adapter_config.json").read_text()
+    clexlab.unsparsify(model)
+    base = clexlab.extend(by_name("llama").build(layers=1, window=8), path, factor=2.0)
+    again = peft.PeftModel.from_pretrained(base, tmp_path / "adapter").eval()
+    torch.testing.assert_close(again(tokens(LENGTH)[0]).logits, model.eval()(tokens(LENGTH)[0]).logits)
+
+
 @pytest.mark.usefixtures("unchecked")
 def test_what_cannot_be_is_refused_with_a_reason():
     for given, says in ((dict(rank=0), "rank is 0"), (dict(alpha=1.5), "alpha is 1.5")):

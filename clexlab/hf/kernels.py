@@ -37,7 +37,11 @@ class Seam:
 
 
 class Masked:
-    """SDPA with a boolean mask for every head: rows · heads · length² bytes, on any device, with padding, caches and gradients."""
+    """SDPA with a boolean mask for every head, on any device, with padding, caches and gradients.
+
+    The mask takes rows · heads · length² bytes, once for all layers. In every layer SDPA makes numbers of it, 4 bytes a pair in float32,
+    and keeps them for the backward pass: measured on a CPU, 6 bytes a pair with one layer and 4 more for every further one; reading, 6 in all.
+    """
 
     name: ClassVar[str] = "masked"
     attention: ClassVar[str] = NAME
@@ -48,7 +52,10 @@ class Masked:
 
 
 class Flex:
-    """torch's flex attention, compiled, which skips blocks of 128 that are all masked: for a GPU; on a CPU it has no gradient."""
+    """torch's flex attention, compiled, which skips blocks of 128 that are all masked: for a GPU; on a CPU it has no gradient.
+
+    `generate` of transformers cannot make block masks for a static cache, of a stock model either; use a dynamic one.
+    """
 
     name: ClassVar[str] = "flex"
     attention: ClassVar[str] = f"{NAME}_flex"
@@ -111,12 +118,20 @@ def masked_mask(
     if real is None:
         seam.pattern.check(seam.heads, len(keys))
         visible = seam.pattern.at(heads, queries[:, None], keys, seam.heads, len(keys))
-        return visible.expand(1, seam.heads, q_length, kv_length).expand(batch_size, -1, -1, -1)
+        return _decided(visible.expand(1, seam.heads, q_length, kv_length), batch_size)
     starts, lengths = bounds(real)
     check_lengths(seam, lengths)
     queries, keys, lengths = queries - starts[:, None], keys - starts[:, None], lengths[:, None, None, None]
     visible = seam.pattern.at(heads, queries[:, None, :, None], keys[:, None, None], seam.heads, lengths)
-    return (visible & real[:, None, None, kv_offset:]).expand(-1, seam.heads, -1, -1)
+    return _decided((visible & real[:, None, None, kv_offset:]).expand(-1, seam.heads, -1, -1), batch_size)
+
+
+def _decided(mask: Bool[Tensor, "some heads queries keys"], rows: int) -> Bool[Tensor, "rows heads queries keys"]:
+    """The mask of all rows, marked where no query of it is without a key: asked once here and not in every layer."""
+    whole, mask = bool(mask.any(-1).all()), mask.expand(rows, -1, -1, -1)
+    # On the tensor, which transformers hands on as it is. A copy loses the mark and is asked again.
+    mask.clexlab_whole = whole
+    return mask
 
 
 def masked_attention(
@@ -130,9 +145,11 @@ def masked_attention(
     local = others.get("sliding_window") is not None
     check_attention(seam, attention_mask, local, others, Tensor)
     seam.heard(sparse=not local)
-    mask = attention_mask[..., : key.shape[-2]]
-    blank = ~mask.any(-1, keepdim=True)
     attend = sdpa_attention_forward if others.get("softcap") is None else capped_attention
+    mask = attention_mask[..., : key.shape[-2]]
+    if mask.shape == attention_mask.shape and getattr(attention_mask, "clexlab_whole", False):
+        return attend(module, query, key, value, mask, **others)
+    blank = ~mask.any(-1, keepdim=True)
     output, _ = attend(module, query, key, value, mask | blank, **others)
     return output.masked_fill(blank.transpose(1, 2), 0.0), None
 
@@ -183,9 +200,11 @@ def flex_mask(
         starts, lengths = bounds(real)
     check_lengths(seam, lengths)
 
+    # A static cache counts in the tensor it gives, and has counted on when attention asks the pattern pair by pair.
+    offset = q_offset.clone() if isinstance(q_offset, Tensor) else q_offset
     # A lambda, because torch counts the arguments a function is written with and tests wrap every function that has a name.
     mask_mod = lambda row, head, query, key: (  # noqa: E731
-        seam.pattern.at(head, query + q_offset - starts[row], key + kv_offset - starts[row], seam.heads, lengths[row])
+        seam.pattern.at(head, query + offset - starts[row], key + kv_offset - starts[row], seam.heads, lengths[row])
         & real[row, key + kv_offset]
     )
     # Without a compiler the whole mask is built first; on a CPU compiling takes longer than that.
@@ -196,7 +215,7 @@ def flex_mask(
 def flex_attention(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, **others: Any
 ) -> tuple[Tensor, Tensor | None]:
-    """transformers' own flex attention, which gives zero for a row without a key. ValueError for a mask that is not a block mask of ours."""
+    """transformers' own flex attention, which gives zero for a row without a key. ValueError for a mask that is not its own."""
     seam, local = seam_of(module.config), others.get("sliding_window") is not None
     check_attention(seam, attention_mask, local, others, BlockMask)
     return flex_attention_forward(module, query, key, value, attention_mask, **others)
@@ -296,9 +315,7 @@ def bounds(real: Bool[Tensor, "rows length"]) -> tuple[Tensor, Tensor]:
         raise ValueError("a row of the attention_mask holds no token; leave such rows out")
     starts, lengths = real.int().argmax(-1), real.sum(-1)
     if not torch.equal(real.shape[1] - real.flip(-1).int().argmax(-1), starts + lengths):
-        raise ValueError(
-            "attention_mask has holes; a sparse pattern counts the tokens of one text: leave padding before or behind it only"
-        )
+        raise ValueError("attention_mask has holes; a sparse pattern counts the tokens of one text: leave padding before or behind it only")
     return starts, lengths
 
 

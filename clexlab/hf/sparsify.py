@@ -27,9 +27,12 @@ def sparsify(model: nn.Module, pattern: Pattern, *, kernel: Kernel = Masked) -> 
     Any model of transformers with the AttentionInterface, plain, extended (`clexlab.extend`) or wrapped by peft, to train or to read
     with. Every row of a batch has the pattern of its own text, wherever its padding is. Layers that are local by themselves (a sliding
     window) keep their own mask. `kernel` computes it: `hf.Masked`, `hf.Flex`, `hf.Chunked`. Nothing of it is saved with the model: a
-    checkpoint is an ordinary one, to be read with full attention or sparsified again.
-    Raises ValueError: a pattern that the number of heads does not divide, a kernel that cannot compute it, a model that is sparsified
-    or otherwise patched already or does not use the AttentionInterface (Falcon), layers that turn out not to follow the pattern.
+    checkpoint is an ordinary one, to be read with full attention or sparsified again. Pickle cannot take a sparsified model, `torch.save`
+    of the whole included: `unsparsify` it before. Under torch.compile give an attention_mask, of ones where there is no padding: without
+    one transformers takes the rows to hold several texts. Weights of attention (output_attentions) are not to be had.
+    Raises ValueError: a pattern that the number of heads does not divide, a kernel that cannot compute it or the model's local
+    layers, a model that is sparsified or otherwise patched already or does not use the AttentionInterface (Falcon), layers that turn out
+    not to follow the pattern.
     """
     host = _host(model)
     config = host.config.get_text_config(decoder=True)
