@@ -40,7 +40,7 @@ class Masked:
     """SDPA with a boolean mask for every head, on any device, with padding, caches and gradients.
 
     The mask takes rows · heads · length² bytes, once for all layers. In every layer SDPA makes numbers of it, 4 bytes a pair in float32,
-    and keeps them for the backward pass: measured on a CPU, 6 bytes a pair with one layer and 4 more for every further one; reading, 6 in all.
+    and keeps them for the backward pass: measured on a CPU, 6 bytes a pair with one layer and 4 more for every further one.
     """
 
     name: ClassVar[str] = "masked"
