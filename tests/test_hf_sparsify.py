@@ -6,8 +6,10 @@ import dataclasses
 import hf_models
 import pytest
 import torch
+import transformers
 from hf_models import MODELS, by_name, pad, tokens
 from torch.nn.attention import flex_attention as flex
+from transformers import masking_utils
 from transformers.integrations import flex_attention as flex_integration
 
 import clexlab
@@ -28,6 +30,10 @@ EMPTY = (
     sparse.SelectedSDA(interval=2, empty=sparse.Itself()),
     sparse.Dilated(segment=12, ratio=4),
 )
+
+
+ATTEND = {hf.Masked: kernels.masked_attention, hf.Flex: kernels.flex_attention, hf.Chunked: kernels.chunked_attention}
+MASK = {hf.Masked: kernels.masked_mask, hf.Flex: kernels.flex_mask, hf.Chunked: kernels.chunked_mask}
 
 
 def name(thing):
@@ -78,6 +84,14 @@ def test_models_without_exchangeable_full_attention_are_refused_and_left_alone(t
     with pytest.raises(ValueError, match=REFUSED[tiny.name]):
         clexlab.sparsify(model, FULL_ROWS)
     assert model.config is config and torch.equal(logits(model, {"input_ids": tokens(LENGTH)[0]}), before)
+
+
+def test_a_bare_decoder_follows_the_pattern_too():
+    model = by_name("llama").build()
+    with clexlab.sparsified(model, FULL_ROWS):
+        wanted = model(tokens(LENGTH)[0], output_hidden_states=True).hidden_states[-1]
+    bare = clexlab.sparsify(model.model, FULL_ROWS)
+    assert torch.equal(bare(tokens(LENGTH)[0]).last_hidden_state, wanted)
 
 
 def test_full_attention_as_a_pattern_is_full_attention():
@@ -180,6 +194,41 @@ def test_a_padded_row_is_the_row_alone(pattern, side):
             torch.testing.assert_close(own, logits(model, {"input_ids": row})[0], **SAME)
 
 
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("kernel", hf.KERNELS, ids=name)
+def test_a_text_with_holes_is_refused(kernel):
+    model = clexlab.sparsify(by_name("llama").build(layers=1), FULL_ROWS, kernel=kernel)
+    mask = torch.ones(1, LENGTH, dtype=torch.long)
+    mask[0, 5] = 0
+    with pytest.raises(ValueError, match="attention_mask has holes"):
+        logits(model, {"input_ids": tokens(LENGTH)[0], "attention_mask": mask})
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("kernel", [hf.Masked, hf.Flex], ids=name)
+def test_a_mask_that_is_not_the_patterns_own_is_refused(kernel):
+    model, ids = clexlab.sparsify(by_name("llama").build(layers=1), FULL_ROWS, kernel=kernel), tokens(LENGTH)[0]
+    whole = torch.ones(1, 1, LENGTH, LENGTH, dtype=torch.bool)
+    for mask in (whole.tril(), whole.float(), whole.expand(1, 4, -1, -1).float()):
+        with pytest.raises(ValueError, match="not the pattern's own"):
+            logits(model, {"input_ids": ids, "attention_mask": mask})
+    with pytest.raises(ValueError, match="is none and not the pattern's own"):
+        ATTEND[kernel](model.model.layers[0].self_attn, *torch.zeros(3, 1, 4, LENGTH, 16), None)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("kernel", hf.KERNELS, ids=name)
+def test_what_a_layer_adds_to_its_scores_and_weights_that_are_asked_for_are_refused(kernel):
+    model = clexlab.sparsify(by_name("llama").build(layers=1), FULL_ROWS, kernel=kernel)
+    layer, attend, make = model.model.layers[0].self_attn, ATTEND[kernel], MASK[kernel]
+    mask = make(batch_size=1, q_length=LENGTH, kv_length=LENGTH, config=model.config)
+    for option in ("s_aux", "position_bias"):
+        with pytest.raises(ValueError, match="cannot be sparsified"):
+            attend(layer, *torch.zeros(3, 1, 4, LENGTH, 16), mask, **{option: torch.zeros(4)})
+    with pytest.raises(ValueError, match="no weights to return"):
+        model(tokens(LENGTH)[0], output_attentions=True)
+
+
 def test_a_padded_row_of_whole_chunks_is_rolled_in_its_own_length():
     model = by_name("llama").build()
     rows = tokens(16, LENGTH)
@@ -247,6 +296,14 @@ def test_chunks_refuse_what_they_cannot_do():
             logits(model, {"input_ids": tokens(LENGTH)[0], "attention_mask": torch.ones(1, 1, LENGTH, LENGTH, dtype=torch.bool)})
 
 
+def test_chunks_refuse_a_model_with_local_layers_and_leave_it_alone(unchecked):
+    model = by_name("gemma3").build()
+    config = model.config
+    with pytest.raises(ValueError, match="local by themselves, which chunks do not compute"):
+        clexlab.sparsify(model, FULL_ROWS, kernel=hf.Chunked)
+    assert model.config is config
+
+
 def test_the_block_mask_of_flex_attention_is_the_pattern_after_padding():
     model = by_name("llama").build()
     pattern, batch = EMPTY[1], pad(tokens(17, LENGTH))
@@ -263,15 +320,41 @@ def test_the_block_mask_of_flex_attention_is_the_pattern_after_padding():
         assert torch.equal(found[row][:, real[row]], wanted[row][:, real[row]])
 
 
-def test_flex_attention_gives_the_logits_of_masks(monkeypatch):
-    """Uncompiled, and without the compiler's tracing: that takes minutes on a busy core and is tested where there is a GPU."""
+@pytest.fixture
+def uncompiled_flex(monkeypatch):
+    """Without the compiler's tracing: that takes minutes on a busy core and is tested where there is a GPU."""
 
     def uncompiled(*given, training, **others):
         return flex.flex_attention(*given, **others)
 
     monkeypatch.setattr(flex, "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG", True)
     monkeypatch.setattr(flex_integration, "compile_friendly_flex_attention", uncompiled)
-    check_flex(by_name("llama").build())
+    made = masking_utils.create_block_mask
+    monkeypatch.setattr(masking_utils, "create_block_mask", lambda *given, **others: made(*given, **(others | {"_compile": False})))
+
+
+@pytest.mark.usefixtures("uncompiled_flex")
+@pytest.mark.parametrize("tiny", ["llama", "gemma2", "gemma3"])
+def test_flex_attention_gives_the_logits_of_masks(tiny):
+    """Beside local layers (both Gemmas) and soft caps (the second) too."""
+    check_flex(by_name(tiny).build())
+
+
+@pytest.mark.usefixtures("uncompiled_flex")
+@pytest.mark.parametrize("cache", ["dynamic", "static"])
+def test_flex_attention_reads_a_cache_as_masks_do(cache):
+    """Call by call: `generate` makes a static cache's masks ahead and fails on block masks, in stock models too."""
+    model, batch, found = by_name("llama").build(), pad(tokens(9, 14)), []
+    ids, mask = batch["input_ids"], batch["attention_mask"]
+    for kernel in (hf.Masked, hf.Flex):
+        kept = transformers.DynamicCache() if cache == "dynamic" else transformers.StaticCache(config=model.config, max_cache_len=20)
+        steps = []
+        with clexlab.sparsified(model, sparse.SCCAFlow(chunk=4, chunks=4), kernel=kernel), torch.no_grad():
+            for begin, end in ((0, 11), (11, 12), (12, 14)):
+                given = dict(attention_mask=mask[:, :end], position_ids=(mask.cumsum(-1) - 1).clamp(min=0)[:, begin:end])
+                steps.append(model(ids[:, begin:end], past_key_values=kept, **given).logits)
+        found.append(torch.cat(steps, 1)[mask.bool()])
+    torch.testing.assert_close(found[1], found[0], **SAME)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="compiled flex attention is for a GPU")
@@ -338,6 +421,30 @@ def test_a_copy_is_sparse_and_undone_on_its_own():
     clexlab.sparsify(model, FULL_ROWS)
     copied, both = copy.deepcopy(model), logits(model, batch)
     assert torch.equal(logits(clexlab.unsparsify(copied), batch), plain) and torch.equal(logits(model, batch), both)
+
+
+def test_a_block_may_undo_its_pattern_itself_and_put_on_another():
+    model, batch = by_name("llama").build(), {"input_ids": tokens(LENGTH)[0]}
+    plain = logits(model, batch)
+    with clexlab.sparsified(model, FULL_ROWS):
+        clexlab.unsparsify(model)
+        assert torch.equal(logits(model, batch), plain)
+    with clexlab.sparsified(model, FULL_ROWS):
+        clexlab.sparsify(clexlab.unsparsify(model), sparse.Local(chunk=8))
+    assert hf.pattern_of(model) == sparse.Local(chunk=8)
+    assert torch.equal(logits(clexlab.unsparsify(model), batch), plain)
+
+
+def test_empty_rows_are_asked_for_once_and_not_in_every_layer():
+    model = by_name("llama").build()
+    for pattern, whole in ((FULL_ROWS, True), (EMPTY[0], False), (EMPTY[1], True)):
+        with clexlab.sparsified(model, pattern):
+            layer, mask = model.model.layers[0].self_attn, kernels.masked_mask(2, LENGTH, LENGTH, config=model.config)
+            generator = torch.Generator().manual_seed(0)
+            query, *given = (torch.randn(2, heads, LENGTH, 16, generator=generator) for heads in (4, 2, 2))
+            marked, copied = (kernels.masked_attention(layer, query, *given, each, scaling=0.3)[0] for each in (mask, mask.clone()))
+        assert mask.clexlab_whole == whole
+        torch.testing.assert_close(marked, copied, **SAME)
 
 
 def test_modes_and_settings_made_meanwhile_stay():

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from clexlab import sparse
+from clexlab.sparse import chunked
 
 CHUNKED = (
     sparse.Local(chunk=4),
@@ -72,6 +73,16 @@ def test_a_scale_of_ones_own_is_used():
     torch.testing.assert_close(sparse.attention(*given, pattern, scale=2.5), dense(*given, pattern, 2.5), **SAME)
 
 
+def test_what_autocast_computes_in_another_dtype_is_returned_in_it(monkeypatch):
+    """On a GPU autocast hands float32 to SDPA and gets half precision back."""
+    given, asked = states(4, 13), chunked.scaled_dot_product_attention
+    monkeypatch.setattr(chunked, "scaled_dot_product_attention", lambda *given, **options: asked(*given, **options).bfloat16())
+    for pattern in (sparse.S2(chunk=4), sparse.SCCAFlow(chunk=4, chunks=3)):
+        found = sparse.attention(*given, pattern)
+        assert found.dtype == torch.bfloat16
+        torch.testing.assert_close(found.double(), dense(*given, pattern), rtol=0, atol=0.02)
+
+
 def test_one_chunk_is_full_attention_and_computes_all_of_it():
     query, key, value = states(2, 8)
     full = torch.nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True)
@@ -88,6 +99,20 @@ def test_what_is_computed_is_a_square_of_a_chunk_for_every_chunk_with_keys():
     assert sparse.computed(sparse.SCCAFlow(chunk=4, chunks=3, empty=sparse.Itself()), 3, 12) == 9 * 16
     for pattern in CHUNKED:
         assert sparse.computed(pattern, 4, 12) >= sparse.entries(pattern, 4, 12).sum()
+
+
+@pytest.mark.parametrize("length", [12, 13])
+@pytest.mark.parametrize("pattern", CHUNKED, ids=repr)
+def test_what_is_said_to_be_computed_is_what_sdpa_is_asked_for(pattern, length, monkeypatch):
+    asked, seen = chunked.scaled_dot_product_attention, []
+
+    def spy(query, key, value, **options):
+        seen.append(query.shape[:3].numel() * key.shape[2])
+        return asked(query, key, value, **options)
+
+    monkeypatch.setattr(chunked, "scaled_dot_product_attention", spy)
+    sparse.attention(*states(4, length, rows=1), pattern)
+    assert sum(seen) == sparse.computed(pattern, 4, length)
 
 
 @pytest.mark.usefixtures("unchecked")

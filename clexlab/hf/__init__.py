@@ -2,7 +2,8 @@
 
 `extend`, `extended`, `restore` put a path of `scaling` in the place of the model's frequencies; `caches` says what happens to
 cached keys, `schedules` which factor a length gets; `load` and `export` are the way to disk and back. `remap`, `remapped`, `unmap`
-read a model, extended or plain, through a map of `positions`. `sparsify`, `sparsified`, `unsparsify` give its layers a pattern of `sparse`.
+read a model, extended or plain, through a map of `positions`. `sparsify`, `sparsified`, `unsparsify` give its layers a pattern of
+`sparse`, which one of KERNELS computes: `Masked`, `Flex`, `Chunked`. `low_rank` wraps it by peft as LongLoRA trains it.
 """
 
 from clexlab.hf import caches, schedules, spec

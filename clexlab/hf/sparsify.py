@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from clexlab.hf.kernels import KERNELS, NAME, Kernel, Masked, Seam
+from clexlab.hf.kernels import KERNELS, NAME, Chunked, Kernel, Masked, Seam
 from clexlab.hf.marking import Copies
 from clexlab.sparse.base import Pattern
 from clexlab.sparse.local import Local
@@ -27,9 +27,12 @@ def sparsify(model: nn.Module, pattern: Pattern, *, kernel: Kernel = Masked) -> 
     Any model of transformers with the AttentionInterface, plain, extended (`clexlab.extend`) or wrapped by peft, to train or to read
     with. Every row of a batch has the pattern of its own text, wherever its padding is. Layers that are local by themselves (a sliding
     window) keep their own mask. `kernel` computes it: `hf.Masked`, `hf.Flex`, `hf.Chunked`. Nothing of it is saved with the model: a
-    checkpoint is an ordinary one, to be read with full attention or sparsified again.
-    Raises ValueError: a pattern that the number of heads does not divide, a kernel that cannot compute it, a model that is sparsified
-    or otherwise patched already or does not use the AttentionInterface (Falcon), layers that turn out not to follow the pattern.
+    checkpoint is an ordinary one, to be read with full attention or sparsified again. Pickle cannot take a sparsified model, `torch.save`
+    of the whole included: `unsparsify` it before. Under torch.compile give an attention_mask, of ones where there is no padding: without
+    one transformers takes the rows to hold several texts. Weights of attention (output_attentions) are not to be had.
+    Raises ValueError: a pattern that the number of heads does not divide, a kernel that cannot compute it or the model's local
+    layers, a model that is sparsified or otherwise patched already or does not use the AttentionInterface (Falcon), layers that turn out
+    not to follow the pattern.
     """
     host = _host(model)
     config = host.config.get_text_config(decoder=True)
@@ -107,7 +110,7 @@ def verify(model: nn.Module) -> None:
     host.eval()
     try:
         tokens = torch.tensor([[0, 1], [1, 1]], device=host.get_input_embeddings().weight.device)
-        first, second = host(input_ids=tokens, attention_mask=torch.ones_like(tokens), use_cache=False).logits[:, -1]
+        first, second = host(input_ids=tokens, attention_mask=torch.ones_like(tokens), use_cache=False)[0][:, -1]
         heard = seam.calls
     finally:
         seam.pattern, seam.calls = pattern, None
@@ -117,6 +120,8 @@ def verify(model: nn.Module) -> None:
     name = type(host).__name__
     if True not in heard:
         raise ValueError(f"no layer of {name} asked for the pattern: all are local by themselves, or its attention is not exchangeable")
+    if False in heard and patch.kernel is Chunked:
+        raise ValueError(f"{name} has layers that are local by themselves, which chunks do not compute; use kernel=hf.Masked")
     # Local layers let the two tokens meet; without any, the last token must not know the first.
     if False not in heard and not torch.equal(first, second):
         raise ValueError(f"some layers of {name} do not follow the pattern: tokens that must not see one another do")

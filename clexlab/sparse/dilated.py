@@ -18,9 +18,9 @@ class Dilated(Pattern):
         M(i, j) = ⌊i/w⌋ = ⌊j/w⌋ and sel_h(i) and sel_h(j) and j ≤ i
 
     Each head has an output for one token in r, the other rows are empty; r groups of heads share the tokens out. Costs about N·w/(2r²)
-    pairs a head. Source: arXiv 2307.02486; offsets as in microsoft/torchscale (`component/dilated_attention.py`), the paper's text has
-    o_h = h mod r. LongNet mixes several pairs (w, r) by the sums of their softmaxes, where a key of two pairs counts twice: no boolean
-    matrix says that, and it is not here.
+    pairs a head. Source: arXiv 2307.02486; offsets as in microsoft/torchscale (`component/dilated_attention.py`); the paper's text, as
+    remembered and unverified, has o_h = h mod r. LongNet mixes several pairs (w, r) by the sums of their softmaxes, where a key of
+    two pairs counts twice: no boolean matrix says that, and it is not here.
     """
 
     name: ClassVar[str] = "dilated"
@@ -79,8 +79,9 @@ class DilatedNeighbourhood(Pattern):
         return cls(neighbours=length // 8, dilation=4)
 
     def _sees(self, head: Tensor, query: Tensor, key: Tensor, heads: int, length: int | Tensor) -> Tensor:
-        back = query - key
-        return (back >= 0) & (back < self.neighbours * self.dilation) & (back % self.dilation == 0)
+        # Classes are compared, not distances taken, as in SDA.
+        near = (key <= query) & (key > query - self.neighbours * self.dilation)
+        return near & (query % self.dilation == key % self.dilation)
 
     def _count(self, head: Tensor, query: Tensor, heads: int, length: int | Tensor) -> Tensor:
         return (query // self.dilation + 1).clamp(max=self.neighbours)
@@ -88,7 +89,7 @@ class DilatedNeighbourhood(Pattern):
 
 @dataclass(frozen=True, kw_only=True)
 class TwoSidedNeighbourhood(DilatedNeighbourhood):
-    """The k nearest tokens of the class on both sides, as for images: it **leaks** in a language model.
+    """The nearest tokens of the class on both sides, k in all, as for images: it **leaks** in a language model.
 
         t = ⌊i/δ⌋, m tokens in the class:   keys of rank s … s+k-1,   s = clamp(t - ⌊k/2⌋, 0, m - k)
 
@@ -110,8 +111,8 @@ class TwoSidedNeighbourhood(DilatedNeighbourhood):
     def _sees(self, head: Tensor, query: Tensor, key: Tensor, heads: int, length: int | Tensor) -> Tensor:
         size = (length - query % self.dilation + self.dilation - 1) // self.dilation
         start = torch.minimum((query // self.dilation - self.neighbours // 2).clamp(min=0), size - self.neighbours)
-        rank = key // self.dilation - start
-        return ((query - key) % self.dilation == 0) & (rank >= 0) & (rank < self.neighbours)
+        rank = key // self.dilation
+        return (query % self.dilation == key % self.dilation) & (rank >= start) & (rank < start + self.neighbours)
 
     def _count(self, head: Tensor, query: Tensor, heads: int, length: int | Tensor) -> Tensor:
         return torch.full_like(query, self.neighbours)

@@ -1,6 +1,8 @@
 """What a row does that its pattern leaves without a key: softmax over nothing is no number, so somebody has to say.
 
-The papers do not; reference implementations give zero, which is what an attention head adds to the residual stream when it is off.
+The papers do not. LongNet's implementation gives zero, which is what a head adds to the residual stream when it is off, and so do all
+patterns here unless told otherwise. Other results shown for SCCA's empty rows may be of another rule: the pilot that clexlab's notes
+rest on let them see their own chunk, `empty=OwnChunk(chunk=…)`.
 """
 
 import abc
@@ -37,6 +39,7 @@ class ZeroOutput(EmptyRows):
     """None: the row stays empty and the head's output there is zero, as is every gradient through it."""
 
     def sees(self, query: Tensor, key: Tensor) -> Tensor:
+        # Never, in the shape that query and key broadcast to and on their device.
         return (key < query) & (key > query)
 
     def count(self, query: Tensor) -> Tensor:

@@ -64,11 +64,14 @@ class Divided(Pattern):
 
 @dataclass(frozen=True, kw_only=True)
 class Mixed(Divided):
-    """Any parts: Mixed(parts=(Local(chunk=4), SDA(interval=2)), shares=(1, 1)); empty rows are left to each part's own rule."""
+    """Any parts: Mixed(parts=(Local(chunk=4), SDA(interval=2)), shares=(1, 1)); empty rows are left to each part's own rule.
+
+    Of no paper. It has no default and is not in PATTERNS, so `sparse.by_name` does not know its name.
+    """
 
     name: ClassVar[str] = "mixed"
     title: ClassVar[str] = "mixed"
-    paper: ClassVar[str] = "https://arxiv.org/abs/2312.07305"
+    paper: ClassVar[str] = ""
     parts: tuple[Pattern, ...]
     shares: tuple[int, ...]
 

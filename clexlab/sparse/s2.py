@@ -16,7 +16,8 @@ class S2(Pattern):
 
         M(i, j) = ⌊(i+o)/G⌋ = ⌊(j+o)/G⌋ and j ≤ i,   o = 0 in the first half of the heads, G/2 in the second
 
-    The first group of the second half has G/2 tokens, and so has the last. It costs N(G+1)/2 and N(G+1)/2 - G²/4 pairs a head. With
+    The first group of the second half has G/2 tokens, and so has the last. For N a multiple of G it costs N(G+1)/2 and
+    N(G+1)/2 - G²/4 pairs a head. The released code needs such an N, this pattern takes any. With
     G = `chunk` a fixed share of the text, a quarter by default, that is still quadratic in N.
     Source: arXiv 2309.12307, and the FlashAttention path of dvlab-research/LongLoRA (`llama_attn_replace.py`). Its other path rolls the
     text around: `RolledS2`, a different pattern. LongLoRA trains with this and reads with full attention.
@@ -40,16 +41,16 @@ class S2(Pattern):
         super().check(heads, length)
         check_even_heads(self, heads)
 
-    def shift(self, head: Tensor, heads: int) -> Tensor:
+    def offset(self, head: Tensor, heads: int) -> Tensor:
         """o of the equation: how far a head's chunks are moved to the left."""
         return torch.where(head < heads // 2, 0, self.chunk // 2)
 
     def _sees(self, head: Tensor, query: Tensor, key: Tensor, heads: int, length: int | Tensor) -> Tensor:
-        shift = self.shift(head, heads)
-        return ((query + shift) // self.chunk == (key + shift) // self.chunk) & (key <= query)
+        offset = self.offset(head, heads)
+        return ((query + offset) // self.chunk == (key + offset) // self.chunk) & (key <= query)
 
     def _count(self, head: Tensor, query: Tensor, heads: int, length: int | Tensor) -> Tensor:
-        return torch.minimum((query + self.shift(head, heads)) % self.chunk, query) + 1
+        return torch.minimum((query + self.offset(head, heads)) % self.chunk, query) + 1
 
     def windows(self, heads: int) -> list[Windows]:
         first, second = tuple(range(heads // 2)), tuple(range(heads // 2, heads))
@@ -77,12 +78,12 @@ class RolledS2(S2):
             raise ValueError(f"length is {length}; a text that is rolled in chunks of {self.chunk} must be a multiple of that")
 
     def _sees(self, head: Tensor, query: Tensor, key: Tensor, heads: int, length: int | Tensor) -> Tensor:
-        shift = self.shift(head, heads)
-        query, key = (query - shift) % length, (key - shift) % length
+        offset = self.offset(head, heads)
+        query, key = (query - offset) % length, (key - offset) % length
         return (query // self.chunk == key // self.chunk) & (key <= query)
 
     def _count(self, head: Tensor, query: Tensor, heads: int, length: int | Tensor) -> Tensor:
-        return (query - self.shift(head, heads)) % length % self.chunk + 1
+        return (query - self.offset(head, heads)) % length % self.chunk + 1
 
     def windows(self, heads: int) -> list[Windows]:
         raise ValueError("RolledS2 sees later tokens, of which chunks gather none; compute it by its mask, or use S2")

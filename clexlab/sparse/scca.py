@@ -1,7 +1,8 @@
 """Shifted cross chunk attention: keys and values move, queries stay, so a chunk looks at *another* chunk (SCCA, arXiv 2312.07305).
 
 The paper's exact shifts and masks are not public and no code is known. What is here is the parametric family that its abstract
-describes, with everything that could not be confirmed as an option: how far keys are moved, which mask, what empty rows do.
+describes. What could not be confirmed is an option: how far keys are moved, which mask, what empty rows do. Unverified too, and no
+option, is which half of the heads moves: here the second, as in S2-Attn.
 """
 
 import abc
@@ -118,7 +119,7 @@ class SCCAFixed(Shifted):
 
     With the true-position mask and σ = G/2 it costs (n-1)(3G²/4 + G(G+2)/8) + G²/4 + G(G+2)/8 pairs a moved head, n = N/G: about
     7NG/8, more than a local head's NG/2, because a query sees *all* earlier keys of its window. One shift for half of the heads is
-    what reviews of the paper say; that it is half a chunk is taken over from S2-Attn.
+    what reviews of the paper say; that it is half a chunk, and the second half of the heads, is taken over from S2-Attn, unverified.
     """
 
     name: ClassVar[str] = "scca_fixed"

@@ -19,8 +19,8 @@ class SDA(Pattern):
     """Every query sees one class of keys, moved by the head's offset: M(i, j) = (i + o_h - j) mod δ = 0 and j ≤ i.
 
     o_h = (`first` + h) mod δ, so that δ heads together see every key; δ = `interval`. Costs about N²/(2δ) pairs a head. A query sees
-    itself only in heads of offset 0, and the first few rows of the others are empty. The reading like dilated neighbourhood
-    attention: every query has an output. The exact offsets are not public.
+    itself only in heads of offset 0, and the first δ - o_h rows of the others are empty. The reading like dilated neighbourhood
+    attention: all but the first few queries have an output. The exact offsets are not public.
     """
 
     name: ClassVar[str] = "sda"
@@ -44,7 +44,8 @@ class SDA(Pattern):
         return (self.first + head) % self.interval
 
     def _sees(self, head: Tensor, query: Tensor, key: Tensor, heads: int, length: int | Tensor) -> Tensor:
-        return ((query + self.offset(head) - key) % self.interval == 0) & (key <= query)
+        # Classes are compared, not distances taken: whole numbers for all pairs of every head would be eight times the mask.
+        return ((query + self.offset(head)) % self.interval == key % self.interval) & (key <= query)
 
     def _count(self, head: Tensor, query: Tensor, heads: int, length: int | Tensor) -> Tensor:
         earliest = (query + self.offset(head)) % self.interval
