@@ -38,32 +38,42 @@ class Claim:
 LONG, BOTH = ("4", "8", "16"), ("last", "passkey", "copy")
 CLAIMS = (
     Claim(paper=REROPE, says="ReRoPE loses nothing at the trained length", one="rerope", other="untouched", factors=("1",), measures=BOTH),
-    Claim(paper=REROPE, says="and beats a changed base or path beyond it", one="rerope", other="yarn", factors=LONG, measures=BOTH),
-    Claim(paper=REROPE, says="far order counts: slowed steps beat held ones", one="leaky-rerope", other="rerope", factors=LONG),
+    Claim(paper=REROPE, says="ReRoPE beats a changed path beyond it", one="rerope", other="yarn", factors=LONG, measures=BOTH),
+    Claim(
+        paper=REROPE, says="far order counts: Leaky ReRoPE's slowed steps beat held ones", one="leaky-rerope", other="rerope", factors=LONG
+    ),
     Claim(paper=SELF_EXTEND, says="Self-Extend extends without tuning", one="self-extend", other="truncation", factors=LONG, measures=BOTH),
     Claim(
         paper=SELF_EXTEND,
-        says="it is safe up to (window - near)·group + near: here groups of 8 end between 4× and 8×",
+        says="Self-Extend is safe up to (window - near)·group + near: here groups of 8 end between 4× and 8×",
         one="self-extend-8",
         other="self-extend",
         factors=LONG,
     ),
     Claim(paper=DUAL_CHUNK, says="Dual Chunk keeps its loss far beyond the window", one="dual-chunk", other="truncation", factors=LONG),
-    Claim(paper=DUAL_CHUNK, says="it goes together with YaRN", one="dual-chunk-yarn", other="dual-chunk", factors=LONG, measures=BOTH),
+    Claim(
+        paper=DUAL_CHUNK, says="Dual Chunk goes together with YaRN", one="dual-chunk-yarn", other="dual-chunk", factors=LONG, measures=BOTH
+    ),
     Claim(paper=STRING, says="STRING reads better inside the window", one="string", other="untouched", factors=("1",), measures=BOTH),
     Claim(paper=GALI, says="GALI beats Self-Extend", one="gali", other="self-extend", factors=LONG, measures=BOTH),
     Claim(paper=GALI, says="GALI's noise helps", one="gali", other="gali-quiet", factors=LONG, measures=BOTH),
     Claim(
         paper=GALI,
-        says="(a pilot's, not the paper's) chunks within the tail keep near keys",
+        says="GALI's chunks within the tail keep near keys (a toy's claim, not the paper's)",
         one="gali-chunk",
         other="gali-tail",
         factors=LONG,
         measures=BOTH,
     ),
     Claim(paper=SINKS, says="sinks keep the loss stable at any length", one="sinks", other="truncation", factors=LONG),
-    Claim(paper=SINKS, says="and recall nothing they dropped", one="sinks", other="self-extend", factors=("4", "8"), measures=("passkey",)),
-    Claim(paper=LM_INFINITE, says="one held distance for the first tokens does as well", one="lm-infinite", other="sinks", factors=LONG),
+    Claim(paper=SINKS, says="sinks recall nothing they dropped", one="sinks", other="yarn", factors=("4", "8"), measures=("passkey",)),
+    Claim(
+        paper=LM_INFINITE,
+        says="one held distance for the first tokens (LM-Infinite) does as well",
+        one="lm-infinite",
+        other="sinks",
+        factors=LONG,
+    ),
 )
 
 
