@@ -3,6 +3,7 @@
 import pytest
 import torch
 from hf_models import VOCABULARY, by_name, tokens
+from safetensors.torch import load_file
 
 import clexlab
 from clexlab import hf, positions, rows, scaling, sparse, training
@@ -74,14 +75,15 @@ def test_gradient_checkpoints_give_the_same_gradients():
 
 
 def test_positions_drawn_in_training_leave_the_pattern_on_the_tokens():
-    model = by_name("llama").build(window=LENGTH)
+    model = by_name("llama").build(layers=1, window=LENGTH)
     sampler = positions.SkipWise(window=LENGTH, factors=positions.FixedFactor(2.0))
     clexlab.extend(model, hf.scaling_for(model, scaling.Linear), positions=sampler)
-    clexlab.sparsify(model, sparse.S2(chunk=8)).train()
-    embedded = model.get_input_embeddings()(tokens(LENGTH)[0]).detach().requires_grad_()
-    model(inputs_embeds=embedded, use_cache=False).logits[0, 3].sum().backward()
-    reached = embedded.grad[0].abs().sum(-1).nonzero().flatten().tolist()
-    assert reached == [0, 1, 2, 3]
+    # Local chunks, and those of S2 that begin half a chunk earlier.
+    for pattern, first in ((sparse.Local(chunk=4), 8), (sparse.S2(chunk=8), 4)):
+        with clexlab.sparsified(model.train(), pattern):
+            embedded = model.get_input_embeddings()(tokens(LENGTH)[0]).detach().requires_grad_()
+            model(inputs_embeds=embedded, use_cache=False).logits[0, 10].sum().backward()
+        assert embedded.grad[0].abs().sum(-1).nonzero().flatten().tolist() == list(range(first, 11))
 
 
 def test_counted_positions_need_their_own_mask_and_are_refused_beside_a_pattern():
@@ -105,6 +107,31 @@ def test_an_adapter_is_saved_and_loaded_with_its_embeddings_and_norms(tied, tmp_
                 weight.add_(0.01)
     model.save_pretrained(tmp_path)
     again = peft.PeftModel.from_pretrained(by_name("llama").build(tie_word_embeddings=tied), tmp_path).eval()
+    torch.testing.assert_close(again(tokens(LENGTH)[0]).logits, model.eval()(tokens(LENGTH)[0]).logits)
+
+
+@pytest.mark.parametrize("learned", ["field", "field_and_temperature"])
+def test_a_learned_scaling_is_trained_and_saved_with_the_adapter(learned, tmp_path):
+    def extended():
+        model = by_name("llama").build(layers=1, window=8)
+        path = hf.scaling_for(model, scaling.CLEX)
+        if learned == "field_and_temperature":
+            path = scaling.CLEX(head_dim=path.head_dim, base=path.base, window=path.window, temperature=scaling.Temperature())
+        return clexlab.extend(model, path, factor=2.0)
+
+    model = hf.low_rank(extended())
+    clexlab.sparsify(model, sparse.S2(chunk=8))
+    path = {name for name, weight in model.named_parameters() if ".scaling." in name and weight.requires_grad}
+    before = weights(model)
+    training.train(model, data(), PLAN, folder=tmp_path / "log")
+    # The last layer of a field begins at zero; the first moves once that has.
+    moved = {name for name, weight in model.named_parameters() if not torch.equal(weight, before[name])}
+    assert path and path <= moved
+    model.save_pretrained(tmp_path / "adapter")
+    saved = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
+    assert {name.replace(".modules_to_save.default", "") for name in path} == {name for name in saved if ".scaling." in name}
+    clexlab.unsparsify(model)
+    again = peft.PeftModel.from_pretrained(extended(), tmp_path / "adapter").eval()
     torch.testing.assert_close(again(tokens(LENGTH)[0]).logits, model.eval()(tokens(LENGTH)[0]).logits)
 
 

@@ -30,6 +30,10 @@ EMPTY = (
 )
 
 
+ATTEND = {hf.Masked: kernels.masked_attention, hf.Flex: kernels.flex_attention, hf.Chunked: kernels.chunked_attention}
+MASK = {hf.Masked: kernels.masked_mask, hf.Flex: kernels.flex_mask, hf.Chunked: kernels.chunked_mask}
+
+
 def name(thing):
     return thing.name if hasattr(thing, "name") and not dataclasses.is_dataclass(thing) else getattr(thing, "name", repr(thing))
 
@@ -78,6 +82,14 @@ def test_models_without_exchangeable_full_attention_are_refused_and_left_alone(t
     with pytest.raises(ValueError, match=REFUSED[tiny.name]):
         clexlab.sparsify(model, FULL_ROWS)
     assert model.config is config and torch.equal(logits(model, {"input_ids": tokens(LENGTH)[0]}), before)
+
+
+def test_a_bare_decoder_follows_the_pattern_too():
+    model = by_name("llama").build()
+    with clexlab.sparsified(model, FULL_ROWS):
+        wanted = model(tokens(LENGTH)[0], output_hidden_states=True).hidden_states[-1]
+    bare = clexlab.sparsify(model.model, FULL_ROWS)
+    assert torch.equal(bare(tokens(LENGTH)[0]).last_hidden_state, wanted)
 
 
 def test_full_attention_as_a_pattern_is_full_attention():
@@ -180,6 +192,41 @@ def test_a_padded_row_is_the_row_alone(pattern, side):
             torch.testing.assert_close(own, logits(model, {"input_ids": row})[0], **SAME)
 
 
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("kernel", hf.KERNELS, ids=name)
+def test_a_text_with_holes_is_refused(kernel):
+    model = clexlab.sparsify(by_name("llama").build(layers=1), FULL_ROWS, kernel=kernel)
+    mask = torch.ones(1, LENGTH, dtype=torch.long)
+    mask[0, 5] = 0
+    with pytest.raises(ValueError, match="attention_mask has holes"):
+        logits(model, {"input_ids": tokens(LENGTH)[0], "attention_mask": mask})
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("kernel", [hf.Masked, hf.Flex], ids=name)
+def test_a_mask_that_is_not_the_patterns_own_is_refused(kernel):
+    model, ids = clexlab.sparsify(by_name("llama").build(layers=1), FULL_ROWS, kernel=kernel), tokens(LENGTH)[0]
+    whole = torch.ones(1, 1, LENGTH, LENGTH, dtype=torch.bool)
+    for mask in (whole.tril(), whole.float(), whole.expand(1, 4, -1, -1).float()):
+        with pytest.raises(ValueError, match="not the pattern's own"):
+            logits(model, {"input_ids": ids, "attention_mask": mask})
+    with pytest.raises(ValueError, match="is none and not the pattern's own"):
+        ATTEND[kernel](model.model.layers[0].self_attn, *torch.zeros(3, 1, 4, LENGTH, 16), None)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("kernel", hf.KERNELS, ids=name)
+def test_what_a_layer_adds_to_its_scores_and_weights_that_are_asked_for_are_refused(kernel):
+    model = clexlab.sparsify(by_name("llama").build(layers=1), FULL_ROWS, kernel=kernel)
+    layer, attend, make = model.model.layers[0].self_attn, ATTEND[kernel], MASK[kernel]
+    mask = make(batch_size=1, q_length=LENGTH, kv_length=LENGTH, config=model.config)
+    for option in ("s_aux", "position_bias"):
+        with pytest.raises(ValueError, match="cannot be sparsified"):
+            attend(layer, *torch.zeros(3, 1, 4, LENGTH, 16), mask, **{option: torch.zeros(4)})
+    with pytest.raises(ValueError, match="no weights to return"):
+        model(tokens(LENGTH)[0], output_attentions=True)
+
+
 def test_a_padded_row_of_whole_chunks_is_rolled_in_its_own_length():
     model = by_name("llama").build()
     rows = tokens(16, LENGTH)
@@ -245,6 +292,14 @@ def test_chunks_refuse_what_they_cannot_do():
             model(tokens(1)[0], past_key_values=cache)
         with pytest.raises(ValueError, match="without masks"):
             logits(model, {"input_ids": tokens(LENGTH)[0], "attention_mask": torch.ones(1, 1, LENGTH, LENGTH, dtype=torch.bool)})
+
+
+def test_chunks_refuse_a_model_with_local_layers_and_leave_it_alone(unchecked):
+    model = by_name("gemma3").build()
+    config = model.config
+    with pytest.raises(ValueError, match="local by themselves, which chunks do not compute"):
+        clexlab.sparsify(model, FULL_ROWS, kernel=hf.Chunked)
+    assert model.config is config
 
 
 def test_the_block_mask_of_flex_attention_is_the_pattern_after_padding():

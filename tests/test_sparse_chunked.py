@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from clexlab import sparse
+from clexlab.sparse import chunked
 
 CHUNKED = (
     sparse.Local(chunk=4),
@@ -70,6 +71,16 @@ def test_a_scale_of_ones_own_is_used():
     given = states(4, 9)
     pattern = sparse.SCCAFixed(chunk=4)
     torch.testing.assert_close(sparse.attention(*given, pattern, scale=2.5), dense(*given, pattern, 2.5), **SAME)
+
+
+def test_what_autocast_computes_in_another_dtype_is_returned_in_it(monkeypatch):
+    """On a GPU autocast hands float32 to SDPA and gets half precision back."""
+    given, asked = states(4, 13), chunked.scaled_dot_product_attention
+    monkeypatch.setattr(chunked, "scaled_dot_product_attention", lambda *given, **options: asked(*given, **options).bfloat16())
+    for pattern in (sparse.S2(chunk=4), sparse.SCCAFlow(chunk=4, chunks=3)):
+        found = sparse.attention(*given, pattern)
+        assert found.dtype == torch.bfloat16
+        torch.testing.assert_close(found.double(), dense(*given, pattern), rtol=0, atol=0.02)
 
 
 def test_one_chunk_is_full_attention_and_computes_all_of_it():

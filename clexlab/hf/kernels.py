@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
-from torch.nn.attention.flex_attention import create_block_mask
+from torch.nn.attention.flex_attention import BlockMask, create_block_mask
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.flex_attention import flex_attention_forward
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
@@ -128,7 +128,7 @@ def masked_attention(
     """
     seam = seam_of(module.config)
     local = others.get("sliding_window") is not None
-    check_attention(seam, attention_mask, local, others)
+    check_attention(seam, attention_mask, local, others, Tensor)
     seam.heard(sparse=not local)
     mask = attention_mask[..., : key.shape[-2]]
     blank = ~mask.any(-1, keepdim=True)
@@ -196,8 +196,9 @@ def flex_mask(
 def flex_attention(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, **others: Any
 ) -> tuple[Tensor, Tensor | None]:
-    """transformers' own flex attention, which gives zero for a row without a key."""
-    seam_of(module.config)
+    """transformers' own flex attention, which gives zero for a row without a key. ValueError for a mask that is not a block mask of ours."""
+    seam, local = seam_of(module.config), others.get("sliding_window") is not None
+    check_attention(seam, attention_mask, local, others, BlockMask)
     return flex_attention_forward(module, query, key, value, attention_mask, **others)
 
 
@@ -213,14 +214,13 @@ def chunked_mask(
     config: Any = None,
     **others: Any,
 ) -> None:
-    """None: chunks need no mask. ValueError for what they cannot do: a cache, padding on the left, layers that are local by themselves."""
-    seam = seam_of(config)
-    check_call(seam.pattern, mask_function, q_length, kv_length, q_offset, kv_offset)
+    """None: chunks need no mask. ValueError for what they cannot do: a cache, padding on the left; `sparsify` has refused local layers."""
+    check_call(seam_of(config).pattern, mask_function, q_length, kv_length, q_offset, kv_offset)
     real = real_tokens(attention_mask, kv_length)
-    if local_size is not None or q_length != kv_length or q_offset or (real is not None and bool(bounds(real)[0].any())):
+    if q_length != kv_length or q_offset or (real is not None and bool(bounds(real)[0].any())):
         raise ValueError(
-            "chunks are cut from a whole text that begins with its first token; with a cache, padding on the left or sliding-window"
-            " layers use clexlab.sparsify(model, pattern, kernel=hf.Masked)"
+            "chunks are cut from a whole text that begins with its first token; with a cache or padding on the left use"
+            " clexlab.sparsify(model, pattern, kernel=hf.Masked)"
         )
 
 
@@ -229,6 +229,7 @@ def chunked_attention(
 ) -> tuple[Tensor, None]:
     """`sparse.attention` on the model's queries, keys and values. ValueError for a mask, and for dropout while training."""
     seam = seam_of(module.config)
+    check_added(others)
     if attention_mask is not None or others.get("softcap") is not None or others.get("dropout"):
         raise ValueError("chunks are computed without masks, soft caps and attention dropout; use kernel=hf.Masked")
     seam.heard(sparse=True)
@@ -242,22 +243,37 @@ def check_call(pattern: Pattern, mask_function: Any, q_length: int, kv_length: i
     """Refuse several texts in a row, and a cache for a pattern whose early tokens see late ones."""
     if mask_function is not causal_mask_function:
         raise ValueError(
-            "a sparse pattern counts from the first token of a row, and these rows hold several texts or a mask of their own:"
-            " position_ids with jumps need an attention_mask of ones, packed texts a row each"
+            "a sparse pattern counts from the first token of a row, and these rows hold several texts or a mask of their own, or are"
+            " taken to under torch.compile: position_ids with jumps and compiled models need an attention_mask of ones, packed texts a"
+            " row each"
         )
     if not pattern.causal and (q_length != kv_length or q_offset or kv_offset):
         raise ValueError(f"{type(pattern).__name__} lets tokens see later ones, which no cache holds yet; use use_cache=False")
 
 
-def check_attention(seam: Seam, mask: Tensor | None, local: bool, others: dict[str, Any]) -> None:
-    """Refuse a mask that is not the pattern's own: given as four dimensions, transformers passes it on unasked."""
-    if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape[1] != (1 if local else seam.heads):
-        given = "none" if mask is None else f"{mask.dtype} of shape {tuple(mask.shape)}"
+def check_attention(seam: Seam, mask: Any, local: bool, others: dict[str, Any], kind: type[Tensor] | type[BlockMask]) -> None:
+    """Refuse a mask that is not the pattern's own: given as four dimensions, transformers passes it on unasked.
+
+    Accepted is a mask of the kernel's kind, boolean, with one matrix for every query head, or one for all in a layer that is local by
+    itself. A caller's own mask of just this form cannot be told from ours, and takes the pattern's place.
+    """
+    fits = isinstance(mask, kind) and getattr(mask, "dtype", torch.bool) == torch.bool and mask.shape[1] == (1 if local else seam.heads)
+    if not fits:
+        given = "none" if mask is None else f"a {type(mask).__name__} of shape {tuple(mask.shape)}"
         raise ValueError(
             f"the attention mask of a sparsified layer is {given} and not the pattern's own; give a two-dimensional attention_mask or none"
         )
+    check_added(others)
+
+
+def check_added(others: dict[str, Any]) -> None:
+    """Refuse what a layer adds to its scores or its softmax, and weights it is asked for."""
     if others.get("s_aux") is not None:
         raise ValueError("this model adds a learned sink to every softmax, which clexlab's masks leave out; it cannot be sparsified")
+    if others.get("position_bias") is not None:
+        raise ValueError("this model adds a bias of positions to its scores, which clexlab's masks leave out; it cannot be sparsified")
+    if others.get("output_attentions"):
+        raise ValueError("a sparsified layer keeps no weights to return; leave output_attentions out, or read them with eager attention")
 
 
 def check_lengths(seam: Seam, lengths: Tensor) -> None:
@@ -275,11 +291,15 @@ def real_tokens(attention_mask: Tensor | None, length: int) -> Bool[Tensor, "row
 
 
 def bounds(real: Bool[Tensor, "rows length"]) -> tuple[Tensor, Tensor]:
-    """Where each row's text begins and how many places it takes, to its last token. ValueError for a row without any."""
+    """Where each row's text begins and how many tokens it has. ValueError for a row without any, and for holes in a text."""
     if not bool(real.any(-1).all()):
         raise ValueError("a row of the attention_mask holds no token; leave such rows out")
-    starts = real.int().argmax(-1)
-    return starts, real.shape[1] - real.flip(-1).int().argmax(-1) - starts
+    starts, lengths = real.int().argmax(-1), real.sum(-1)
+    if not torch.equal(real.shape[1] - real.flip(-1).int().argmax(-1), starts + lengths):
+        raise ValueError(
+            "attention_mask has holes; a sparse pattern counts the tokens of one text: leave padding before or behind it only"
+        )
+    return starts, lengths
 
 
 for _kernel, _attention, _mask in (

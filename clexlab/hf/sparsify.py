@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from clexlab.hf.kernels import KERNELS, NAME, Kernel, Masked, Seam
+from clexlab.hf.kernels import KERNELS, NAME, Chunked, Kernel, Masked, Seam
 from clexlab.hf.marking import Copies
 from clexlab.sparse.base import Pattern
 from clexlab.sparse.local import Local
@@ -107,7 +107,7 @@ def verify(model: nn.Module) -> None:
     host.eval()
     try:
         tokens = torch.tensor([[0, 1], [1, 1]], device=host.get_input_embeddings().weight.device)
-        first, second = host(input_ids=tokens, attention_mask=torch.ones_like(tokens), use_cache=False).logits[:, -1]
+        first, second = host(input_ids=tokens, attention_mask=torch.ones_like(tokens), use_cache=False)[0][:, -1]
         heard = seam.calls
     finally:
         seam.pattern, seam.calls = pattern, None
@@ -117,6 +117,8 @@ def verify(model: nn.Module) -> None:
     name = type(host).__name__
     if True not in heard:
         raise ValueError(f"no layer of {name} asked for the pattern: all are local by themselves, or its attention is not exchangeable")
+    if False in heard and patch.kernel is Chunked:
+        raise ValueError(f"{name} has layers that are local by themselves, which chunks do not compute; use kernel=hf.Masked")
     # Local layers let the two tokens meet; without any, the last token must not know the first.
     if False not in heard and not torch.equal(first, second):
         raise ValueError(f"some layers of {name} do not follow the pattern: tokens that must not see one another do")

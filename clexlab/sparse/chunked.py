@@ -48,9 +48,9 @@ def _one_group(query: Tensor, key: Tensor, value: Tensor, pattern: Pattern, grou
     heads, length, device = query.shape[1], query.shape[2], query.device
     chosen, skipped = torch.tensor(group.heads, device=device), group.skipped(length)
     queries, keys = group.queries(length, device)[skipped:], group.keys(length, device)[skipped:]
-    output = query.new_zeros(*query[:, group.heads].shape[:3], value.shape[-1])
+    shape = (query.shape[0], len(chosen), length, value.shape[-1])
     if not len(queries):
-        return output
+        return query.new_zeros(shape)
     q, k, v = (
         _gather(states.index_select(1, chosen), places).flatten(0, 1) for states, places in ((query, queries), (key, keys), (value, keys))
     )
@@ -64,7 +64,8 @@ def _one_group(query: Tensor, key: Tensor, value: Tensor, pattern: Pattern, grou
     mask = pattern.at(chosen[0], *rest, heads, length) & (rest[1] >= 0)
     found = _by_kind(q, k, v, kinds, mask, scale).unflatten(0, (query.shape[0], len(chosen))).flatten(2, 3)
     real = (queries.flatten() >= 0) & (queries.flatten() < length)
-    return output.index_copy(2, queries.flatten()[real], found[:, :, real])
+    # Of the dtype that was found: autocast computes in another than the queries have.
+    return found.new_zeros(shape).index_copy(2, queries.flatten()[real], found[:, :, real])
 
 
 def _by_kind(q: Tensor, k: Tensor, v: Tensor, kinds: list[Tensor], mask: Bool[Tensor, "rest chunk chunk"], scale: float | None) -> Tensor:
