@@ -39,7 +39,7 @@ CLAIMS = (
     ),
     Claim(
         paper=SCCA,
-        says="SCCA flow, with the larger reach, is *not* better than S2-Attn (second-hand: 9.47 and 9.41)",
+        says="SCCA flow, with the larger reach, is not better than S2-Attn (second-hand: 9.47 and 9.41)",
         pairs=both_readings(sparse.S2, sparse.SCCAFlow),
     ),
     Claim(
