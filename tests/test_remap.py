@@ -140,6 +140,16 @@ def test_other_caches_and_beams_generate_what_no_cache_does(m, options):
     assert told.tolist() == again.tolist()
 
 
+@pytest.mark.parametrize("name", ["qwen3", "gemma2", "gemma3"])
+def test_static_caches_of_models_with_several_kinds_of_layers_generate_what_no_cache_does(name):
+    model, rows = clexlab.remap(hf_models.by_name(name).build(), SelfExtend(window=8, near=4, group=3)), tokens(14, 9)
+    told, again = (
+        model.generate(**pad(rows), max_new_tokens=6, do_sample=False, **options)
+        for options in ({"cache_implementation": "static"}, {"use_cache": False})
+    )
+    assert told.tolist() == again.tolist()
+
+
 @torch.no_grad()
 def test_rows_at_their_own_factors_read_as_they_do_alone():
     model, rows = built(), tokens(LENGTH, 6, 13)
@@ -165,6 +175,17 @@ def test_bfloat16_is_off_by_at_most_twice_what_plain_attention_is(m):
     plain = (half(row).logits.float() - model(row).logits).norm()
     mapped = (clexlab.remap(half, m)(row).logits.float() - clexlab.remap(model, m)(row).logits).norm()
     assert half(row).logits.dtype == torch.bfloat16 and mapped < 2 * plain
+
+
+@pytest.mark.parametrize("m", SMALL, ids=named)
+@torch.no_grad()
+def test_a_padded_batch_is_read_under_autocast(m):
+    model, batch = clexlab.remap(built(), m), pad(tokens(LENGTH, 6))
+    wanted = model(**batch).logits
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = model(**batch).logits
+    real = batch["attention_mask"].bool()
+    assert (found.float() - wanted)[real].norm() < 0.1 * wanted[real].norm()
 
 
 @pytest.mark.parametrize("m", SMALL, ids=named)

@@ -276,6 +276,41 @@ def test_rows_that_are_not_one_text_from_its_start_are_refused_and_the_model_goe
     assert bool(model(row).logits.isfinite().all())
 
 
+def test_a_model_with_another_attention_of_clexlabs_is_refused():
+    model = built()
+    model.config._attn_implementation = "clexlab_sparse"
+    with pytest.raises(ValueError, match="unsparsify"):
+        clexlab.remap(model, SMALL[0])
+
+
+def test_an_attention_set_over_the_map_is_refused_until_the_map_is_out():
+    model, (row,) = clexlab.remap(built(), SMALL[0]), tokens(LENGTH)
+    model.set_attn_implementation("eager")
+    with pytest.raises(ValueError, match="'eager', which leaves the map out"):
+        model(row)
+    clexlab.unmap(model).set_attn_implementation("eager")
+    assert bool(clexlab.remap(model, SMALL[0])(row).logits.isfinite().all())
+    assert clexlab.unmap(model).config._attn_implementation == "eager"
+
+
+@pytest.mark.parametrize("how", ["call", "config"])
+def test_weights_that_a_mapped_model_never_holds_are_refused(how):
+    model, (row,) = built(), tokens(LENGTH)
+    model.set_attn_implementation("eager")
+    clexlab.remap(model, SMALL[0])
+    given = {"output_attentions": True} if how == "call" else {}
+    model.get_decoder().config.__dict__["_output_attentions"] = how == "config"
+    with pytest.raises(ValueError, match="m.relative"):
+        model(row, **given)
+
+
+def test_a_mask_that_leaves_out_the_cache_is_refused():
+    model, (row,) = clexlab.remap(built(), SMALL[0]), tokens(LENGTH)
+    cache = model(row[:, :12]).past_key_values
+    with pytest.raises(ValueError, match="5 entries where 12 tokens are cached and 5 are new"):
+        model(row[:, 12:], attention_mask=torch.ones(1, 5), past_key_values=cache)
+
+
 def test_a_layer_shared_with_a_mapped_model_is_refused_in_words():
     one, other = built(), built()
     clexlab.remap(one, SMALL[0])

@@ -88,7 +88,8 @@ def attention(
         if len(group.rows) == rows and count == new:
             out = found
         else:
-            out = query.new_zeros(rows, new, heads, value.shape[-1]) if out is None else out
+            # Autocast multiplies in half precision what comes in single.
+            out = found.new_zeros(rows, new, heads, value.shape[-1]) if out is None else out
             out[chosen, places] = found
     return query.new_zeros(rows, new, heads, value.shape[-1]) if out is None else out
 

@@ -80,6 +80,8 @@ class Seam:
     traced: list[_Traced] | None = None
     original: Any = None
     written: dict[str, Any] = field(default_factory=dict, repr=False)
+    # The attention that the config has to name in a forward: ours, but in a check what was there before.
+    wanted: str = NAME
     handles: tuple = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
@@ -94,6 +96,11 @@ class Seam:
                 " set of frequencies: extend it without positions, with start=0"
             )
         self.previous = self.decoder.config._attn_implementation
+        if str(self.previous).startswith("clexlab"):
+            raise ValueError(
+                f"the attention of this model is {self.previous!r} already, and it can have only one of clexlab's: undo that first, a"
+                " sparse pattern with clexlab.unsparsify(model)"
+            )
         self.arguments = tuple(inspect.signature(self.decoder.forward).parameters)
 
     @property
@@ -130,8 +137,21 @@ class Seam:
     def before(self, decoder: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]] | None:
         """Hook before the decoder's forward: our functions learn whose forward this is."""
         given = {**dict(zip(self.arguments, args, strict=False)), **kwargs}
+        if decoder.config._attn_implementation != self.wanted:
+            raise ValueError(
+                f"the attention of this mapped model was set to {decoder.config._attn_implementation!r}, which leaves the map out: call"
+                " clexlab.unmap(model), then set it, then clexlab.remap(model, m)"
+            )
+        if given.get("output_attentions") or getattr(decoder.config, "output_attentions", False):
+            raise ValueError(
+                "output_attentions asks for whole matrices of weights, which a mapped model never makes; look at m.relative(length) and"
+                " m.visible(length), or call clexlab.unmap(model) for those of plain attention"
+            )
         RUNNING.seam, RUNNING.position_ids = self, given.get("position_ids")
         mask = given.get("attention_mask")
+        if isinstance(mask, dict):
+            # `generate` makes one for every kind of layer ahead of a static cache; the decoder makes them again of the padding.
+            mask = mask.get("full_attention")
         if isinstance(mask, Tensor) and mask.ndim == 4 and mask.dtype == torch.bool:
             return (), {**given, "attention_mask": as_padding(mask, given.get("past_key_values"))}
         return None
@@ -164,6 +184,11 @@ class Seam:
     def seen(self, rows: int, new: int, cached: int, padding: Tensor | None, stock: Stock) -> Seen:
         """The plan of this forward: rows with equal padding and frequencies together."""
         total = cached + new
+        if padding is not None and padding.shape[1] < total:
+            raise ValueError(
+                f"attention_mask has {padding.shape[1]} entries where {cached} tokens are cached and {new} are new; give one for each of"
+                f" the {total}"
+            )
         starts, ends = ([0] * rows, [total] * rows) if padding is None else texts(padding[:, :total])
         if self.traced is None and RUNNING.position_ids is not None:
             check_places(RUNNING.position_ids.expand(rows, -1), starts, ends, cached)
@@ -210,10 +235,10 @@ class Seam:
         wanted_by, self.m = self.m, _Same(window=TOKENS)
         try:
             mapped = self._run(input_ids=tokens)
-            self.decoder.config._attn_implementation = self.previous
+            self.decoder.config._attn_implementation = self.wanted = self.previous
             plain = self._run(input_ids=tokens)
         finally:
-            self.m, self.decoder.config._attn_implementation = wanted_by, NAME
+            self.m, self.decoder.config._attn_implementation, self.wanted = wanted_by, NAME, NAME
         if not _close(mapped, plain):
             raise ValueError(f"{type(self.decoder).__name__} gives other outputs at the same distances; clexlab cannot map it")
 
