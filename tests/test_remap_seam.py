@@ -44,13 +44,27 @@ def test_what_is_not_seen_is_not_scored(m):
     plan = map_plan.group(m, (0,), 0, length, 0, torch.ones(1), 1)
     scored = sum((block.end - block.begin) * sum(piece.high - piece.low for piece in block.pieces) for block in plan.blocks)
     assert scored <= length * (4 + 60 + map_plan.BLOCK)
-    assert sum(turn.end - turn.begin for turn in plan.keys if turn.here is not None) <= 4
+    assert sum(turn.end - turn.begin for turn in (made() for made in plan.keys) if turn.here is not None) <= 4
 
 
 def test_a_block_of_queries_shrinks_where_a_text_is_long():
     plan = map_plan.group(ReRoPE(window=64, near=16), (0, 1), 0, 3000, 0, torch.ones(1), 64)
     widths = [(block.end - block.begin, sum(piece.high - piece.low for piece in block.pieces)) for block in plan.blocks]
     assert max(rows for rows, _ in widths) == map_plan.SCORES // (2 * 64 * 3000) < map_plan.BLOCK
+
+
+@pytest.mark.parametrize("m", [*SMALL, GALI(window=16, tail=4, chunk=5, noise=None)], ids=named)
+def test_turned_keys_are_held_no_longer_than_a_block_needs_them(m, monkeypatch):
+    length, held, made = 300, [], []
+    plan = map_plan.group(m, (0,), 0, length, 0, torch.ones(1), 1)
+    usual = map_attention._scores
+    turn = map_attention._turned_keys
+    monkeypatch.setattr(map_attention, "_scores", lambda *given: held.append(len(given[5])) or usual(*given))
+    monkeypatch.setattr(map_attention, "_turned_keys", lambda *given: made.append(None) or turn(*given))
+    seen = Seen(m, (plan,), frozenset(), rope.HalfSplit, None, Stock("sdpa", lambda: None))
+    map_attention.attention(seen, *torch.ones(3, 1, 1, length, 2), 1.0)
+    # One copy for a chunk of GALI, two where near and far keys stand differently; none is made twice.
+    assert max(held) <= (1 if isinstance(m, GALI) else 2) and len(made) == len(plan.keys)
 
 
 @torch.no_grad()
@@ -103,6 +117,20 @@ def test_noise_comes_from_its_generator_alone():
     assert torch.equal(found[0], found[1]) and not torch.equal(found[0], found[2])
     # Within the window nothing is mixed, so nothing is noisy.
     assert torch.allclose(found[0][:, :8], quiet[:, :8], atol=1e-5) and not torch.allclose(found[0], quiet, atol=1e-3)
+
+
+@pytest.mark.parametrize("generator", [None, torch.Generator()], ids=["torchs", "own"])
+def test_a_checkpoint_reads_with_the_same_noise_again(generator):
+    model, (row,) = clexlab.remap(built(), GALI(window=8, tail=3, chunk=4), generator=generator).train(), tokens(LENGTH)
+    found = []
+    for checkpoints in (False, True):
+        if checkpoints:
+            hf_models.checkpoint(model)
+        model.zero_grad()
+        (torch.default_generator if generator is None else generator).manual_seed(5)
+        model(row, labels=row).loss.backward()
+        found.append([weight.grad.clone() for weight in model.parameters()])
+    assert all(torch.allclose(one, other, atol=1e-6) for one, other in zip(*found, strict=True))
 
 
 # ------------------------------------------------------------------------------------------------------ in and out

@@ -299,7 +299,7 @@ def attend(
     if options.get("s_aux") is not None:
         raise ValueError(f"{type(module).__name__} has learned sinks beside its keys, which the mapped attention does not know")
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
-    return attention(attention_mask, query, key, value, scaling, dropout, softcap), None
+    return attention(attention_mask.of_layer(module), query, key, value, scaling, dropout, softcap), None
 
 
 def make_mask(
