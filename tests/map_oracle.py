@@ -44,6 +44,8 @@ LAYOUTS = {
     "glm": rope.Interleaved,
     "qwen3": rope.HalfSplit,
     "gemma2": rope.HalfSplit,
+    "gemma3": rope.HalfSplit,
+    "smollm3": rope.HalfSplit,
 }
 
 

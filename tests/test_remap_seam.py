@@ -1,21 +1,24 @@
 """Models read through a map: what is scored, noise, the way in and out in any order, and what is refused."""
 
 import copy
+import gc
 import math
 
 import hf_models
 import pytest
 import torch
+import transformers
 from hf_models import tokens
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from map_oracle import CLOSE, LENGTH, SMALL, built, named, oracle
+from transformers.models.llama import modeling_llama
 
 import clexlab
 from clexlab import hf, positions, rope, scaling
-from clexlab.hf import map_attention, map_plan
+from clexlab.hf import map_attention, map_plan, map_seam
 from clexlab.hf.map_attention import Seen, Stock
-from clexlab.positions.maps import GALI, MAPS, STRING, DistanceNoise, LeakyReRoPE, LMInfinite, ReRoPE, SelfExtend, Sinks
+from clexlab.positions.maps import GALI, MAPS, STRING, DistanceNoise, LeakyReRoPE, LMInfinite, RelativeNoise, ReRoPE, SelfExtend, Sinks
 
 # ----------------------------------------------------------------------------------------- what is and is not scored
 
@@ -86,8 +89,9 @@ def test_far_keys_of_rerope_have_no_order():
 # ------------------------------------------------------------------------------------------------------------ noise
 
 
-def test_noise_has_the_spread_it_says_where_logits_are_mixed_and_none_elsewhere():
-    m = GALI(window=8, tail=2, chunk=16, noise=DistanceNoise())
+@pytest.mark.parametrize("noise", [DistanceNoise(), RelativeNoise()], ids=["code", "paper"])
+def test_noise_has_the_spread_it_says_where_logits_are_mixed_and_none_elsewhere(noise):
+    m = GALI(window=8, tail=2, chunk=16, noise=noise)
     plan = map_plan.group(m, (0,), 0, 24, 0, torch.ones(1), 1)
     block = plan.blocks[-1]
     seen = Seen(m, (plan,), frozenset(), rope.HalfSplit, torch.Generator().manual_seed(0), Stock("sdpa", lambda: None))
@@ -97,7 +101,10 @@ def test_noise_has_the_spread_it_says_where_logits_are_mixed_and_none_elsewhere(
     ]
     whole = plan.spans[piece.span].mix.share == 0
     apart = torch.arange(block.begin, block.end)[:, None] - torch.arange(24)
-    wanted = (apart / 24).abs() * ~whole
+    relative = m.relative(24)[block.begin : block.end].nan_to_num().float()
+    wanted = (apart / 24 if isinstance(noise, DistanceNoise) else relative / 8).abs() * ~whole
+    # What comes after the query is drawn and hidden.
+    drawn, wanted = (part.where(apart >= 0, 0.0) for part in (drawn, wanted))
     assert not bool(drawn[..., whole].any()) and bool((~whole).any())
     # The spread of 4000 draws is known to one part in √8000, four of those are room.
     torch.testing.assert_close(drawn.std(0), wanted, atol=1e-9, rtol=4 / math.sqrt(8000))
@@ -216,9 +223,8 @@ def test_every_architecture_is_mapped_or_refused_with_a_reason_and_left_as_it_wa
     model, (row,) = tiny.build(), tokens(LENGTH)
     before, config = model(row).logits, model.config
     if tiny.name in ("mistral_sliding", "cohere2", "falcon"):
-        says = (
-            "cannot run with another attention function" if tiny.name == "falcon" else "no layer with rotary positions and full attention"
-        )
+        falcon = tiny.name == "falcon"
+        says = "cannot run with another attention function" if falcon else "no layer with rotary positions and full causal attention"
         with pytest.raises(ValueError, match=says):
             clexlab.remap(model, SMALL[0])
     else:
@@ -337,6 +343,54 @@ def test_a_mask_that_leaves_out_the_cache_is_refused():
     cache = model(row[:, :12]).past_key_values
     with pytest.raises(ValueError, match="5 entries where 12 tokens are cached and 5 are new"):
         model(row[:, 12:], attention_mask=torch.ones(1, 5), past_key_values=cache)
+
+
+def test_an_encoder_is_refused_in_words():
+    config = transformers.EuroBertConfig(**hf_models.COMMON, num_hidden_layers=1, num_key_value_heads=2)
+    with pytest.raises(ValueError, match="encoders, which look both ways"):
+        clexlab.remap(transformers.EuroBertModel(config), SMALL[0])
+
+
+def test_queries_turned_in_another_pairing_than_keys_are_refused(monkeypatch):
+    usual, model = modeling_llama.apply_rotary_pos_emb, built()
+
+    def crossed(query, key, cos, sin, **given):
+        half = cos.shape[-1] // 2
+        first, second = rope.Interleaved.split(query)
+        cosine, sine = cos[:, None, :, :half], sin[:, None, :, :half]
+        query = rope.Interleaved.join(first * cosine - second * sine, second * cosine + first * sine)
+        return query, usual(key, key, cos, sin, **given)[1]
+
+    monkeypatch.setattr(modeling_llama, "apply_rotary_pos_emb", crossed)
+    with pytest.raises(ValueError, match="queries and keys of LlamaModel are not both turned"):
+        clexlab.remap(model, SMALL[0])
+
+
+def test_keys_that_follow_the_factor_need_the_path_before_the_map():
+    model, path = built(), scaling.YaRN.default(head_dim=hf_models.HEAD_DIM, base=1e4, window=8)
+    with clexlab.remapped(model, SMALL[0]), pytest.raises(ValueError, match=r"extend first, then clexlab\.remap"):
+        clexlab.extend(model, path, cache="rerotate")
+    clexlab.remap(clexlab.extend(model, path, cache="rerotate"), SMALL[0])
+
+
+def test_a_forward_that_was_interrupted_leaves_nothing_behind():
+    def interrupt(*given):
+        raise KeyboardInterrupt
+
+    broken, other, (row,) = clexlab.remap(built(), SMALL[0]), clexlab.remap(built(), SMALL[2]), tokens(9)
+    broken.model.layers[0].register_forward_pre_hook(interrupt)
+    wanted = other.generate(row, max_new_tokens=3, do_sample=False)
+    with pytest.raises(KeyboardInterrupt):
+        broken(row)
+    left = map_seam.RUNNING.seam
+    assert left is not None
+    found = other.generate(row, max_new_tokens=3, do_sample=False, cache_implementation="static")
+    assert torch.equal(found, wanted)
+    with pytest.raises(KeyboardInterrupt):
+        broken(row)
+    del broken, left
+    gc.collect()
+    assert map_seam.RUNNING.seam is None
 
 
 def test_a_layer_shared_with_a_mapped_model_is_refused_in_words():

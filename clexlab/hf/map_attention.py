@@ -22,6 +22,9 @@ from clexlab import rope
 from clexlab.hf.map_plan import Block, Group, KeyTurn, Piece, Turn
 from clexlab.positions.maps import Map
 
+# Of the functions registered with transformers.
+NAME = "clexlab_map"
+
 
 @dataclass
 class Stock:

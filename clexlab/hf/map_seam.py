@@ -7,6 +7,7 @@ finds out which layers turn their keys and how, and checks that a change of noth
 import copy
 import inspect
 import threading
+import weakref
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,15 +19,15 @@ from transformers.masking_utils import causal_mask_function, sdpa_mask
 
 from clexlab import rope
 from clexlab.hf import attach
-from clexlab.hf.map_attention import Seen, Stock, attention, stock_attention, stock_mask
+from clexlab.hf.map_attention import NAME, Seen, Stock, attention, stock_attention, stock_mask
 from clexlab.hf.map_plan import group
 from clexlab.hf.map_rows import as_padding, check_places, texts
 from clexlab.hf.rotary import Angles, Rotary
 from clexlab.positions.maps import Map, Span
 from clexlab.positions.maps.base import near_span
 
-# The name of the registered functions, and where a decoder keeps its seam.
-NAME, KEY = "clexlab_map", "_clexlab_map"
+# Where a decoder keeps its seam.
+KEY = "_clexlab_map"
 # Tokens of the check when a map is put in, and how far outputs may be off, as a share of their size, in single and in half precision.
 TOKENS, ROOM, HALF_ROOM = 5, 1e-3, 0.05
 
@@ -50,18 +51,26 @@ class _Same(Map):
 
 @dataclass
 class _Traced:
-    """One layer's keys in a forward of one token."""
+    """One layer's queries and keys in a forward of one token."""
 
     module: nn.Module
     full: bool
+    query: Tensor
     key: Tensor
 
 
 class _Running(threading.local):
-    """The seam whose decoder this thread is running, and the position ids it was given."""
+    """The seam whose decoder this thread is running, and the position ids it was given.
 
-    seam: "Seam | None" = None
+    Hooks do not run after a KeyboardInterrupt, so a seam can stay here; it must not keep its model in memory.
+    """
+
+    held: "weakref.ref[Seam] | None" = None
     position_ids: Tensor | None = None
+
+    @property
+    def seam(self) -> "Seam | None":
+        return None if self.held is None else self.held()
 
 
 RUNNING = _Running()
@@ -147,7 +156,7 @@ class Seam:
                 "output_attentions asks for whole matrices of weights, which a mapped model never makes; look at m.relative(length) and"
                 " m.visible(length), or call clexlab.unmap(model) for those of plain attention"
             )
-        RUNNING.seam, RUNNING.position_ids = self, given.get("position_ids")
+        RUNNING.held, RUNNING.position_ids = weakref.ref(self), given.get("position_ids")
         mask = given.get("attention_mask")
         if isinstance(mask, dict):
             # `generate` makes one for every kind of layer ahead of a static cache; the decoder makes them again of the padding.
@@ -157,7 +166,7 @@ class Seam:
         return None
 
     def after(self, *_: object) -> None:
-        RUNNING.seam = RUNNING.position_ids = None
+        RUNNING.held = RUNNING.position_ids = None
 
     def theta(self, row: int) -> Float[Tensor, "pairs"]:
         """The frequencies of one row in this forward."""
@@ -203,9 +212,9 @@ class Seam:
 
     @torch.no_grad()
     def find_layers(self) -> None:
-        """Which layers turn their keys, and in which pairing, found by trial with one token at positions 0 and 1.
+        """Which layers turn their queries and keys, and in which pairing, found by trial with one token at positions 0 and 1.
 
-        It attends to itself at any position, so its keys in both forwards differ by their turning alone.
+        It attends to itself at any position, so its queries and keys in both forwards differ by their turning alone.
         """
         name = type(self.decoder).__name__
         first, second = (self._trace(position) for position in (0, 1))
@@ -216,21 +225,28 @@ class Seam:
         for still, moved in zip(first, second, strict=True):
             if not still.full or _close(still.key, moved.key):
                 continue
-            fits = [pairing for pairing in rope.PAIRINGS if _close(_rotated(still.key, theta, pairing), moved.key)]
+            both = (still.key, moved.key), (still.query, moved.query)
+            fits = [pairing for pairing in rope.PAIRINGS if all(_close(_rotated(old, theta, pairing), new) for old, new in both)]
             if not fits:
-                raise ValueError(f"keys of {name} are not turned by its frequencies in a known pairing; clexlab cannot map it")
+                raise ValueError(
+                    f"queries and keys of {name} are not both turned by its frequencies in one known pairing; clexlab cannot map it"
+                )
             pairings.add(fits[0])
             turning.add(still.module)
         if len(pairings) != 1:
             raise ValueError(
-                f"{name} has no layer with rotary positions and full attention; a map changes far distances, which sliding windows and"
-                " layers without positions do not have"
+                f"{name} has no layer with rotary positions and full causal attention; a map changes how far back keys seem, which sliding"
+                " windows, layers without positions, and encoders, which look both ways, do not have"
             )
         self.pairing, self.turning = pairings.pop(), frozenset(turning)
 
     @torch.no_grad()
     def verify(self) -> None:
-        """A map that turns everything and changes no distance must leave the outputs as they were; ValueError if not."""
+        """A map that turns queries and keys alike and changes no distance must leave the outputs as they were; ValueError if not.
+
+        So mask, scale, cap, shared keys and the order of heads are the model's. That the rotation is the model's own is not seen here,
+        any other would cancel as well: `find_layers` has compared it.
+        """
         tokens = torch.arange(1, TOKENS + 1, device=self._device)[None]
         wanted_by, self.m = self.m, _Same(window=TOKENS)
         try:
@@ -284,7 +300,7 @@ def attend(
     """The registered attention function. Tensors (rows, heads, tokens, head_dim), out (rows, tokens, heads, head_dim)."""
     seam = RUNNING.seam
     if seam is not None and seam.traced is not None:
-        seam.traced.append(_Traced(module, isinstance(attention_mask, Seen), key.detach().clone()))
+        seam.traced.append(_Traced(module, isinstance(attention_mask, Seen), query.detach().clone(), key.detach().clone()))
     if not isinstance(attention_mask, Seen | Stock):
         raise ValueError(
             "a mapped model makes its attention masks itself, of a mask with one entry per token: give that, not one per pair of tokens,"
@@ -324,8 +340,8 @@ def make_mask(
         **options,
     }
     seam = RUNNING.seam
-    if seam is None:
-        # `generate` makes masks for static caches ahead of the forward, where they are read again.
+    if seam is None or options.get("config") is not seam.decoder.config:
+        # `generate` makes masks for static caches ahead of the forward, where they are read again; a seam may be left of another model.
         return sdpa_mask(**(given | {"allow_is_causal_skip": False}))
     stock = Stock(seam.previous, lambda: stock_mask(seam.previous, **given), seam.turning)
     if mask_function is not causal_mask_function:
