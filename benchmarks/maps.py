@@ -14,7 +14,8 @@ import psutil
 import torch
 from torch import nn
 
-from benchmarks.memory import SHAPE, WINDOW, build, peak
+from benchmarks.memory import SHAPE, WINDOW, build
+from benchmarks.peaks import peak
 from benchmarks.timing import paired, ratio
 from clexlab import hf
 from clexlab.positions import maps
@@ -43,8 +44,9 @@ def run() -> dict:
     """By map the ratio of times at every length with its interval, and peaks in megabytes; `met` where both targets are."""
     torch.set_num_threads(1)
     names = (PLAIN, *(kind.name for kind in maps.MAPS))
-    times = {windows: measure_times(windows) for windows in WINDOWS}
+    # Before this process has grown, for where a peak is not told apart from that of the process that started it.
     peaks = {name: in_a_process(name) for name in names}
+    times = {windows: measure_times(windows) for windows in WINDOWS}
     found = {
         name: {
             "time": {f"{windows}x": times[windows][name] for windows in WINDOWS},

@@ -5,7 +5,6 @@ imported and a first small model had been read. Weights are random: memory does 
 """
 
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ import psutil
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from benchmarks.peaks import peak
 from clexlab import evaluation, hf, scaling
 from clexlab.evaluation import prefill
 
@@ -94,11 +94,6 @@ def cache_bytes(model: LlamaForCausalLM, length: int) -> int:
     config = model.config
     heads = config.num_key_value_heads * config.hidden_size // config.num_attention_heads
     return 2 * config.num_hidden_layers * heads * length * model.dtype.itemsize
-
-
-def peak() -> int:
-    """Bytes this process held at most. Linux counts in kilobytes, macOS in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 if __name__ == "__main__":

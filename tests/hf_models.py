@@ -194,6 +194,12 @@ REFUSED = (
 )
 
 
+def checkpoint(model: PreTrainedModel) -> None:
+    """Switch gradient checkpoints on. The call was renamed while the range of versions we support went on."""
+    name = next(name for name in ("activation_checkpointing_enable", "gradient_checkpointing_enable") if hasattr(model, name))
+    getattr(model, name)()
+
+
 def tokens(*lengths: int, seed: int = 0) -> list[Tensor]:
     """Rows of token ids (1, length), none of them the padding token."""
     generator = torch.Generator().manual_seed(seed)

@@ -1,4 +1,4 @@
-"""The reference's worked matrices, P by query and key, and a dense oracle in explicit loops that every map must agree with.
+"""The reference's worked matrices, P by query and key, and its golden numbers, which every map must agree with.
 
 map_matrices.PRINTED              a map, a length, and the matrix as printed there, rounded to two places
 map_matrices.GOLDEN               a map, a length, and what comes out of it with queries and keys (1, 0), one frequency 1 and values j

@@ -319,13 +319,26 @@ def test_lm_infinite_sees_what_sinks_see_at_other_distances():
     assert infinite.relative(30)[-1, :3].tolist() == [8, 8, 8] and sinks.relative(30)[-1, :3].tolist() == [7, 6, 5]
 
 
-def test_the_two_noises_differ_by_up_to_the_extension_ratio():
-    m = GALI(window=8, tail=2, chunk=4)
-    relative, apart = m.relative(32)[-1:], plain(32)[-1:].long()
-    paper = RelativeNoise().deviation(apart, relative, 32, 8)
-    code = DistanceNoise().deviation(apart, relative, 32, 8)
-    assert float(paper[0, 0]) == 7 / 8 and float(code[0, 0]) == 31 / 32
+@pytest.mark.parametrize("windows", [2, 4, 16])
+def test_the_codes_noise_is_the_papers_over_the_extension_ratio_to_half_as_much_again(windows):
+    window, ratios = 8, []
+    m = GALI(window=window, tail=2, chunk=4)
     assert m.noise == RelativeNoise()
+    for span in m.spans(windows * window)[1:]:
+        queries, keys = torch.arange(span.first, span.last)[:, None], len(span.key)
+        relative, apart = span.distances(slice(span.first, span.last), slice(0, keys)), queries - torch.arange(keys)
+        mixed = (span.mix.share > 0) & (apart > 0)
+        paper = RelativeNoise().deviation(apart, relative, keys, window)[mixed]
+        ratios.append(DistanceNoise().deviation(apart, relative, keys, window)[mixed] / paper)
+    ratios = torch.cat(ratios)
+    assert 1 / windows <= float(ratios.min()) < 1.7 / windows and 1 < float(ratios.max()) <= 1.5 + 1e-9
+
+
+@pytest.mark.parametrize("window", [1, 2, 3, 4, 5, 64, 128, 256, 2048])
+def test_defaults_stay_within_small_windows(window):
+    sinks, extended = Sinks.default(window), SelfExtend.default(window)
+    assert sinks.longest == math.inf and extended.group <= extended.near
+    assert (extended.longest >= 16 * window) == (window >= 128)
 
 
 # ------------------------------------------------------------------------------------------------------- bad input

@@ -1,21 +1,24 @@
 """Models read through a map: what is scored, noise, the way in and out in any order, and what is refused."""
 
 import copy
+import gc
 import math
 
 import hf_models
 import pytest
 import torch
+import transformers
 from hf_models import tokens
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from map_oracle import CLOSE, LENGTH, SMALL, built, named, oracle
+from transformers.models.llama import modeling_llama
 
 import clexlab
 from clexlab import hf, positions, rope, scaling
-from clexlab.hf import map_attention, map_plan
+from clexlab.hf import map_attention, map_plan, map_seam
 from clexlab.hf.map_attention import Seen, Stock
-from clexlab.positions.maps import GALI, MAPS, STRING, DistanceNoise, LeakyReRoPE, LMInfinite, ReRoPE, SelfExtend, Sinks
+from clexlab.positions.maps import GALI, MAPS, STRING, DistanceNoise, LeakyReRoPE, LMInfinite, RelativeNoise, ReRoPE, SelfExtend, Sinks
 
 # ----------------------------------------------------------------------------------------- what is and is not scored
 
@@ -44,13 +47,27 @@ def test_what_is_not_seen_is_not_scored(m):
     plan = map_plan.group(m, (0,), 0, length, 0, torch.ones(1), 1)
     scored = sum((block.end - block.begin) * sum(piece.high - piece.low for piece in block.pieces) for block in plan.blocks)
     assert scored <= length * (4 + 60 + map_plan.BLOCK)
-    assert sum(turn.end - turn.begin for turn in plan.keys if turn.here is not None) <= 4
+    assert sum(turn.end - turn.begin for turn in (made() for made in plan.keys) if turn.here is not None) <= 4
 
 
 def test_a_block_of_queries_shrinks_where_a_text_is_long():
     plan = map_plan.group(ReRoPE(window=64, near=16), (0, 1), 0, 3000, 0, torch.ones(1), 64)
     widths = [(block.end - block.begin, sum(piece.high - piece.low for piece in block.pieces)) for block in plan.blocks]
     assert max(rows for rows, _ in widths) == map_plan.SCORES // (2 * 64 * 3000) < map_plan.BLOCK
+
+
+@pytest.mark.parametrize("m", [*SMALL, GALI(window=16, tail=4, chunk=5, noise=None)], ids=named)
+def test_turned_keys_are_held_no_longer_than_a_block_needs_them(m, monkeypatch):
+    length, held, made = 300, [], []
+    plan = map_plan.group(m, (0,), 0, length, 0, torch.ones(1), 1)
+    usual = map_attention._scores
+    turn = map_attention._turned_keys
+    monkeypatch.setattr(map_attention, "_scores", lambda *given: held.append(len(given[5])) or usual(*given))
+    monkeypatch.setattr(map_attention, "_turned_keys", lambda *given: made.append(None) or turn(*given))
+    seen = Seen(m, (plan,), frozenset(), rope.HalfSplit, None, Stock("sdpa", lambda: None))
+    map_attention.attention(seen, *torch.ones(3, 1, 1, length, 2), 1.0)
+    # One copy for a chunk of GALI, two where near and far keys stand differently; none is made twice.
+    assert max(held) <= (1 if isinstance(m, GALI) else 2) and len(made) == len(plan.keys)
 
 
 @torch.no_grad()
@@ -72,8 +89,9 @@ def test_far_keys_of_rerope_have_no_order():
 # ------------------------------------------------------------------------------------------------------------ noise
 
 
-def test_noise_has_the_spread_it_says_where_logits_are_mixed_and_none_elsewhere():
-    m = GALI(window=8, tail=2, chunk=16, noise=DistanceNoise())
+@pytest.mark.parametrize("noise", [DistanceNoise(), RelativeNoise()], ids=["code", "paper"])
+def test_noise_has_the_spread_it_says_where_logits_are_mixed_and_none_elsewhere(noise):
+    m = GALI(window=8, tail=2, chunk=16, noise=noise)
     plan = map_plan.group(m, (0,), 0, 24, 0, torch.ones(1), 1)
     block = plan.blocks[-1]
     seen = Seen(m, (plan,), frozenset(), rope.HalfSplit, torch.Generator().manual_seed(0), Stock("sdpa", lambda: None))
@@ -83,7 +101,10 @@ def test_noise_has_the_spread_it_says_where_logits_are_mixed_and_none_elsewhere(
     ]
     whole = plan.spans[piece.span].mix.share == 0
     apart = torch.arange(block.begin, block.end)[:, None] - torch.arange(24)
-    wanted = (apart / 24).abs() * ~whole
+    relative = m.relative(24)[block.begin : block.end].nan_to_num().float()
+    wanted = (apart / 24 if isinstance(noise, DistanceNoise) else relative / 8).abs() * ~whole
+    # What comes after the query is drawn and hidden.
+    drawn, wanted = (part.where(apart >= 0, 0.0) for part in (drawn, wanted))
     assert not bool(drawn[..., whole].any()) and bool((~whole).any())
     # The spread of 4000 draws is known to one part in √8000, four of those are room.
     torch.testing.assert_close(drawn.std(0), wanted, atol=1e-9, rtol=4 / math.sqrt(8000))
@@ -103,6 +124,20 @@ def test_noise_comes_from_its_generator_alone():
     assert torch.equal(found[0], found[1]) and not torch.equal(found[0], found[2])
     # Within the window nothing is mixed, so nothing is noisy.
     assert torch.allclose(found[0][:, :8], quiet[:, :8], atol=1e-5) and not torch.allclose(found[0], quiet, atol=1e-3)
+
+
+@pytest.mark.parametrize("generator", [None, torch.Generator()], ids=["torchs", "own"])
+def test_a_checkpoint_reads_with_the_same_noise_again(generator):
+    model, (row,) = clexlab.remap(built(), GALI(window=8, tail=3, chunk=4), generator=generator).train(), tokens(LENGTH)
+    found = []
+    for checkpoints in (False, True):
+        if checkpoints:
+            hf_models.checkpoint(model)
+        model.zero_grad()
+        (torch.default_generator if generator is None else generator).manual_seed(5)
+        model(row, labels=row).loss.backward()
+        found.append([weight.grad.clone() for weight in model.parameters()])
+    assert all(torch.allclose(one, other, atol=1e-6) for one, other in zip(*found, strict=True))
 
 
 # ------------------------------------------------------------------------------------------------------ in and out
@@ -188,9 +223,8 @@ def test_every_architecture_is_mapped_or_refused_with_a_reason_and_left_as_it_wa
     model, (row,) = tiny.build(), tokens(LENGTH)
     before, config = model(row).logits, model.config
     if tiny.name in ("mistral_sliding", "cohere2", "falcon"):
-        says = (
-            "cannot run with another attention function" if tiny.name == "falcon" else "no layer with rotary positions and full attention"
-        )
+        falcon = tiny.name == "falcon"
+        says = "cannot run with another attention function" if falcon else "no layer with rotary positions and full causal attention"
         with pytest.raises(ValueError, match=says):
             clexlab.remap(model, SMALL[0])
     else:
@@ -274,6 +308,89 @@ def test_rows_that_are_not_one_text_from_its_start_are_refused_and_the_model_goe
     with pytest.raises(ValueError, match=says):
         model(row, **given)
     assert bool(model(row).logits.isfinite().all())
+
+
+def test_a_model_with_another_attention_of_clexlabs_is_refused():
+    model = built()
+    model.config._attn_implementation = "clexlab_sparse"
+    with pytest.raises(ValueError, match="unsparsify"):
+        clexlab.remap(model, SMALL[0])
+
+
+def test_an_attention_set_over_the_map_is_refused_until_the_map_is_out():
+    model, (row,) = clexlab.remap(built(), SMALL[0]), tokens(LENGTH)
+    model.set_attn_implementation("eager")
+    with pytest.raises(ValueError, match="'eager', which leaves the map out"):
+        model(row)
+    clexlab.unmap(model).set_attn_implementation("eager")
+    assert bool(clexlab.remap(model, SMALL[0])(row).logits.isfinite().all())
+    assert clexlab.unmap(model).config._attn_implementation == "eager"
+
+
+@pytest.mark.parametrize("how", ["call", "config"])
+def test_weights_that_a_mapped_model_never_holds_are_refused(how):
+    model, (row,) = built(), tokens(LENGTH)
+    model.set_attn_implementation("eager")
+    clexlab.remap(model, SMALL[0])
+    given = {"output_attentions": True} if how == "call" else {}
+    model.get_decoder().config.__dict__["_output_attentions"] = how == "config"
+    with pytest.raises(ValueError, match="m.relative"):
+        model(row, **given)
+
+
+def test_a_mask_that_leaves_out_the_cache_is_refused():
+    model, (row,) = clexlab.remap(built(), SMALL[0]), tokens(LENGTH)
+    cache = model(row[:, :12]).past_key_values
+    with pytest.raises(ValueError, match="5 entries where 12 tokens are cached and 5 are new"):
+        model(row[:, 12:], attention_mask=torch.ones(1, 5), past_key_values=cache)
+
+
+def test_an_encoder_is_refused_in_words():
+    config = transformers.EuroBertConfig(**hf_models.COMMON, num_hidden_layers=1, num_key_value_heads=2)
+    with pytest.raises(ValueError, match="encoders, which look both ways"):
+        clexlab.remap(transformers.EuroBertModel(config), SMALL[0])
+
+
+def test_queries_turned_in_another_pairing_than_keys_are_refused(monkeypatch):
+    usual, model = modeling_llama.apply_rotary_pos_emb, built()
+
+    def crossed(query, key, cos, sin, **given):
+        half = cos.shape[-1] // 2
+        first, second = rope.Interleaved.split(query)
+        cosine, sine = cos[:, None, :, :half], sin[:, None, :, :half]
+        query = rope.Interleaved.join(first * cosine - second * sine, second * cosine + first * sine)
+        return query, usual(key, key, cos, sin, **given)[1]
+
+    monkeypatch.setattr(modeling_llama, "apply_rotary_pos_emb", crossed)
+    with pytest.raises(ValueError, match="queries and keys of LlamaModel are not both turned"):
+        clexlab.remap(model, SMALL[0])
+
+
+def test_keys_that_follow_the_factor_need_the_path_before_the_map():
+    model, path = built(), scaling.YaRN.default(head_dim=hf_models.HEAD_DIM, base=1e4, window=8)
+    with clexlab.remapped(model, SMALL[0]), pytest.raises(ValueError, match=r"extend first, then clexlab\.remap"):
+        clexlab.extend(model, path, cache="rerotate")
+    clexlab.remap(clexlab.extend(model, path, cache="rerotate"), SMALL[0])
+
+
+def test_a_forward_that_was_interrupted_leaves_nothing_behind():
+    def interrupt(*given):
+        raise KeyboardInterrupt
+
+    broken, other, (row,) = clexlab.remap(built(), SMALL[0]), clexlab.remap(built(), SMALL[2]), tokens(9)
+    broken.model.layers[0].register_forward_pre_hook(interrupt)
+    wanted = other.generate(row, max_new_tokens=3, do_sample=False)
+    with pytest.raises(KeyboardInterrupt):
+        broken(row)
+    left = map_seam.RUNNING.seam
+    assert left is not None
+    found = other.generate(row, max_new_tokens=3, do_sample=False, cache_implementation="static")
+    assert torch.equal(found, wanted)
+    with pytest.raises(KeyboardInterrupt):
+        broken(row)
+    del broken, left
+    gc.collect()
+    assert map_seam.RUNNING.seam is None
 
 
 def test_a_layer_shared_with_a_mapped_model_is_refused_in_words():

@@ -2,13 +2,15 @@
 
     score(i, j) = ⟨R((query_i - i)θ) q̂_i, R((key_j - j)θ) k̂_j⟩·scaling   for a key j of a span;   q̂, k̂ turned by i and j, as the model did
 
-Memory is that of one block's scores; keys that no span shows are never scored. Any number of heads may share a key; the rotation may
-have either pairing and leave the last coordinates alone. Registered with transformers' attention interface by `clexlab.hf.remap`.
+Without gradients memory is that of one block's scores and of the keys as the spans of that block want them, at most two copies of the
+layer's own keys; in training autograd keeps every block's weights and all turned keys for the backward pass, n²/2 numbers and more a head.
+Keys that no span shows are never scored. Any number of heads may share a key; the rotation may have either pairing and leave the last
+coordinates alone. Registered with transformers' attention interface by `clexlab.hf.remap`.
 """
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Float
@@ -19,6 +21,9 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from clexlab import rope
 from clexlab.hf.map_plan import Block, Group, KeyTurn, Piece, Turn
 from clexlab.positions.maps import Map
+
+# Of the functions registered with transformers.
+NAME = "clexlab_map"
 
 
 @dataclass
@@ -38,7 +43,11 @@ class Stock:
 
 @dataclass
 class Seen:
-    """What layers with full attention get in the place of a mask: the plan of this forward. `stock` is for those that turn nothing."""
+    """What layers with full attention get in the place of a mask: the plan of this forward. `stock` is for those that turn nothing.
+
+    `generator` draws one seed for each layer, kept in `seeds`: a checkpoint that runs a layer again for the backward pass gives it this
+    same object, and must find the same noise.
+    """
 
     m: Map
     groups: tuple[Group, ...]
@@ -46,6 +55,16 @@ class Seen:
     pairing: rope.Pairing
     generator: torch.Generator | None
     stock: Stock
+    seeds: dict[nn.Module, int] = field(default_factory=dict)
+
+    def of_layer(self, layer: nn.Module) -> "Seen":
+        """The same with the layer's own generator; torch's global one needs no copy, checkpoints restore it themselves."""
+        if self.generator is None or not any(span.noise is not None for group in self.groups for span in group.spans):
+            return self
+        if layer not in self.seeds:
+            device = self.generator.device
+            self.seeds[layer] = int(torch.randint(2**62, (), generator=self.generator, device=device))
+        return replace(self, generator=torch.Generator(self.generator.device).manual_seed(self.seeds[layer]))
 
     @property
     def plain(self) -> bool:
@@ -88,7 +107,8 @@ def attention(
         if len(group.rows) == rows and count == new:
             out = found
         else:
-            out = query.new_zeros(rows, new, heads, value.shape[-1]) if out is None else out
+            # Autocast multiplies in half precision what comes in single.
+            out = found.new_zeros(rows, new, heads, value.shape[-1]) if out is None else out
             out[chosen, places] = found
     return query.new_zeros(rows, new, heads, value.shape[-1]) if out is None else out
 
@@ -102,6 +122,14 @@ class Part:
     value: Tensor
 
 
+@dataclass
+class Keys:
+    """Keys of one group from token `begin` on, as a span wants them (rows, kv_heads, head_dim, tokens)."""
+
+    begin: int
+    turned: Tensor
+
+
 def _of_group(
     seen: Seen, group: Group, part: Part, scaling: float, dropout: float, softcap: float | None
 ) -> Float[Tensor, "rows queries heads value_dim"]:
@@ -109,9 +137,14 @@ def _of_group(
         turned(part.query[..., span.first - group.first : span.last - group.first, :], turn, seen.pairing)
         for span, turn in zip(group.spans, group.queries, strict=True)
     ]
-    keys = [_turned_keys(part.key, turn, seen.pairing).mT for turn in group.keys]
+    # A list of keys is turned when a block first needs it and let go after the last one: GALI has one for every chunk.
+    last = {group.uses[piece.span]: number for number, block in enumerate(group.blocks) for piece in block.pieces}
+    keys: dict[int, Keys] = {}
     found = []
-    for block in group.blocks:
+    for number, block in enumerate(group.blocks):
+        for use in {group.uses[piece.span] for piece in block.pieces} - keys.keys():
+            turn = group.keys[use]()
+            keys[use] = Keys(turn.begin, _turned_keys(part.key, turn, seen.pairing).mT)
         scores = [_scores(seen, group, block, piece, queries, keys, scaling) for piece in block.pieces]
         joined = scores[0] if len(scores) == 1 else torch.cat(scores, -1)
         # As transformers' eager attention: the cap comes after everything else, and what is hidden stays hidden.
@@ -120,17 +153,19 @@ def _of_group(
         weights = nn.functional.dropout(weights, dropout) if dropout else weights
         shares = weights.flatten(2, 3).split([piece.high - piece.low for piece in block.pieces], -1)
         sums = [share @ part.value[:, :, piece.low : piece.high] for share, piece in zip(shares, block.pieces, strict=True)]
+        for use in [use for use in keys if last[use] == number]:
+            del keys[use]
         found.append(sum(sums[1:], sums[0]).unflatten(2, (part.query.shape[2], -1)).flatten(1, 2).transpose(1, 2))
     return torch.cat(found, 1)
 
 
 def _scores(
-    seen: Seen, group: Group, block: Block, piece: Piece, queries: list[Tensor], keys: list[Tensor], scaling: float
+    seen: Seen, group: Group, block: Block, piece: Piece, queries: list[Tensor], keys: dict[int, Keys], scaling: float
 ) -> Float[Tensor, "rows kv_heads shared queries columns"]:
     """Logits of one block and one piece, -inf where hidden."""
-    span, turn = group.spans[piece.span], group.keys[group.uses[piece.span]]
+    span, held = group.spans[piece.span], keys[group.uses[piece.span]]
     query = queries[piece.span][..., block.begin - span.first : block.end - span.first, :]
-    columns = keys[group.uses[piece.span]][..., piece.low - turn.begin : piece.high - turn.begin]
+    columns = held.turned[..., piece.low - held.begin : piece.high - held.begin]
     scores = ((query * scaling).flatten(2, 3) @ columns).unflatten(2, query.shape[2:4])
     if span.noise is not None:
         scores = scores + _noise(seen, group, block, piece, scores)

@@ -4,8 +4,9 @@ A map's spans say where queries and keys are to stand; the model has turned them
 left is to turn them by the difference, and keys in the cache can stay as they are.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float
@@ -18,6 +19,9 @@ from clexlab.positions.maps import Map, Span
 BLOCK, LEAST = 128, 16
 # Scores held at a time, over all rows and heads: 2^24 are 64 megabytes in float32.
 SCORES = 2**24
+# Lists of keys whose rotations are made once for all layers. Where there are more, in GALI, every layer makes each when it needs it, for
+# all together would take memory of length²/chunk.
+KEPT = 2
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ class Group:
     """Rows of a batch whose texts stand at the same places: start … end-1 of the cache, the queries of this call from token `first` on.
 
     `skipped` queries of the call are padding before the text. `queries` has the rotation of each span's queries, `keys` those of keys,
-    of which span number s needs `keys[uses[s]]`. In a `plain` group all stand where they are and see all: stock attention is the same.
+    of which span number s needs `keys[uses[s]]()`. In a `plain` group all stand where they are and see all: stock attention is the same.
     """
 
     rows: tuple[int, ...]
@@ -74,7 +78,7 @@ class Group:
     skipped: int
     spans: tuple[Span, ...]
     queries: tuple[Turn | None, ...]
-    keys: tuple[KeyTurn, ...]
+    keys: tuple[Callable[[], KeyTurn], ...]
     uses: tuple[int, ...]
     blocks: tuple[Block, ...]
     plain: bool
@@ -87,9 +91,10 @@ def group(m: Map, rows: tuple[int, ...], start: int, end: int, cached: int, thet
     queries = tuple(_turn(span.query - torch.arange(span.first, span.last), theta) for span in spans)
     # Spans that share their list of positions share the turned keys.
     lists = list({id(span.key): span.key for span in spans}.values())
-    keys = tuple(_key_turn([span for span in spans if span.key is places], theta) for places in lists)
+    sharing = [tuple(span for span in spans if span.key is places) for places in lists]
+    keys = tuple(partial(_key_turn, alike, theta) if len(lists) > KEPT else _made(_key_turn(alike, theta)) for alike in sharing)
     uses = tuple(next(index for index, places in enumerate(lists) if places is span.key) for span in spans)
-    moved = any(turn is not None for turn in queries) or any(turn.here is not None or turn.share is not None for turn in keys)
+    moved = any(turn is not None for turn in queries) or any(_moved(alike) for alike in sharing)
     shown = sum(int((span.high - span.low).clamp(min=0).sum()) for span in spans)
     plain = not moved and shown == sum(range(first + 1, end - start + 1))
     size = max(LEAST, min(BLOCK, SCORES // max(1, len(rows) * heads * (end - start))))
@@ -97,9 +102,23 @@ def group(m: Map, rows: tuple[int, ...], start: int, end: int, cached: int, thet
     return Group(rows, start, end, first, max(0, start - cached), spans, queries, keys, uses, blocks, plain)
 
 
+def _made(turn: KeyTurn) -> Callable[[], KeyTurn]:
+    return lambda: turn
+
+
+def _shown(spans: Sequence[Span]) -> tuple[int, int]:
+    """Keys begin … end-1 are all that these spans show."""
+    return min(int(span.low[span.low < span.high].min()) for span in spans), max(int(span.high.max()) for span in spans)
+
+
+def _moved(spans: Sequence[Span]) -> bool:
+    """Whether these spans, which share a list of keys, want any key elsewhere than it stands."""
+    begin, end = _shown(spans)
+    return spans[0].mix is not None or bool((spans[0].key[begin:end] != torch.arange(begin, end)).any())
+
+
 def _key_turn(spans: Sequence[Span], theta: Float[Tensor, "pairs"]) -> KeyTurn:
-    begin = min(int(span.low[span.low < span.high].min()) for span in spans)
-    end = max(int(span.high.max()) for span in spans)
+    begin, end = _shown(spans)
     places, span = torch.arange(begin, end), spans[0]
     here = _turn(span.key[begin:end] - places, theta)
     if span.mix is None:

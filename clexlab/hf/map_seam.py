@@ -7,6 +7,7 @@ finds out which layers turn their keys and how, and checks that a change of noth
 import copy
 import inspect
 import threading
+import weakref
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,15 +19,15 @@ from transformers.masking_utils import causal_mask_function, sdpa_mask
 
 from clexlab import rope
 from clexlab.hf import attach
-from clexlab.hf.map_attention import Seen, Stock, attention, stock_attention, stock_mask
+from clexlab.hf.map_attention import NAME, Seen, Stock, attention, stock_attention, stock_mask
 from clexlab.hf.map_plan import group
 from clexlab.hf.map_rows import as_padding, check_places, texts
 from clexlab.hf.rotary import Angles, Rotary
 from clexlab.positions.maps import Map, Span
 from clexlab.positions.maps.base import near_span
 
-# The name of the registered functions, and where a decoder keeps its seam.
-NAME, KEY = "clexlab_map", "_clexlab_map"
+# Where a decoder keeps its seam.
+KEY = "_clexlab_map"
 # Tokens of the check when a map is put in, and how far outputs may be off, as a share of their size, in single and in half precision.
 TOKENS, ROOM, HALF_ROOM = 5, 1e-3, 0.05
 
@@ -50,18 +51,26 @@ class _Same(Map):
 
 @dataclass
 class _Traced:
-    """One layer's keys in a forward of one token."""
+    """One layer's queries and keys in a forward of one token."""
 
     module: nn.Module
     full: bool
+    query: Tensor
     key: Tensor
 
 
 class _Running(threading.local):
-    """The seam whose decoder this thread is running, and the position ids it was given."""
+    """The seam whose decoder this thread is running, and the position ids it was given.
 
-    seam: "Seam | None" = None
+    Hooks do not run after a KeyboardInterrupt, so a seam can stay here; it must not keep its model in memory.
+    """
+
+    held: "weakref.ref[Seam] | None" = None
     position_ids: Tensor | None = None
+
+    @property
+    def seam(self) -> "Seam | None":
+        return None if self.held is None else self.held()
 
 
 RUNNING = _Running()
@@ -80,6 +89,8 @@ class Seam:
     traced: list[_Traced] | None = None
     original: Any = None
     written: dict[str, Any] = field(default_factory=dict, repr=False)
+    # The attention that the config has to name in a forward: ours, but in a check what was there before.
+    wanted: str = NAME
     handles: tuple = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
@@ -94,6 +105,11 @@ class Seam:
                 " set of frequencies: extend it without positions, with start=0"
             )
         self.previous = self.decoder.config._attn_implementation
+        if str(self.previous).startswith("clexlab"):
+            raise ValueError(
+                f"the attention of this model is {self.previous!r} already, and it can have only one of clexlab's: undo that first, a"
+                " sparse pattern with clexlab.unsparsify(model)"
+            )
         self.arguments = tuple(inspect.signature(self.decoder.forward).parameters)
 
     @property
@@ -130,14 +146,27 @@ class Seam:
     def before(self, decoder: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]] | None:
         """Hook before the decoder's forward: our functions learn whose forward this is."""
         given = {**dict(zip(self.arguments, args, strict=False)), **kwargs}
-        RUNNING.seam, RUNNING.position_ids = self, given.get("position_ids")
+        if decoder.config._attn_implementation != self.wanted:
+            raise ValueError(
+                f"the attention of this mapped model was set to {decoder.config._attn_implementation!r}, which leaves the map out: call"
+                " clexlab.unmap(model), then set it, then clexlab.remap(model, m)"
+            )
+        if given.get("output_attentions") or getattr(decoder.config, "output_attentions", False):
+            raise ValueError(
+                "output_attentions asks for whole matrices of weights, which a mapped model never makes; look at m.relative(length) and"
+                " m.visible(length), or call clexlab.unmap(model) for those of plain attention"
+            )
+        RUNNING.held, RUNNING.position_ids = weakref.ref(self), given.get("position_ids")
         mask = given.get("attention_mask")
+        if isinstance(mask, dict):
+            # `generate` makes one for every kind of layer ahead of a static cache; the decoder makes them again of the padding.
+            mask = mask.get("full_attention")
         if isinstance(mask, Tensor) and mask.ndim == 4 and mask.dtype == torch.bool:
             return (), {**given, "attention_mask": as_padding(mask, given.get("past_key_values"))}
         return None
 
     def after(self, *_: object) -> None:
-        RUNNING.seam = RUNNING.position_ids = None
+        RUNNING.held = RUNNING.position_ids = None
 
     def theta(self, row: int) -> Float[Tensor, "pairs"]:
         """The frequencies of one row in this forward."""
@@ -164,6 +193,11 @@ class Seam:
     def seen(self, rows: int, new: int, cached: int, padding: Tensor | None, stock: Stock) -> Seen:
         """The plan of this forward: rows with equal padding and frequencies together."""
         total = cached + new
+        if padding is not None and padding.shape[1] < total:
+            raise ValueError(
+                f"attention_mask has {padding.shape[1]} entries where {cached} tokens are cached and {new} are new; give one for each of"
+                f" the {total}"
+            )
         starts, ends = ([0] * rows, [total] * rows) if padding is None else texts(padding[:, :total])
         if self.traced is None and RUNNING.position_ids is not None:
             check_places(RUNNING.position_ids.expand(rows, -1), starts, ends, cached)
@@ -178,9 +212,9 @@ class Seam:
 
     @torch.no_grad()
     def find_layers(self) -> None:
-        """Which layers turn their keys, and in which pairing, found by trial with one token at positions 0 and 1.
+        """Which layers turn their queries and keys, and in which pairing, found by trial with one token at positions 0 and 1.
 
-        It attends to itself at any position, so its keys in both forwards differ by their turning alone.
+        It attends to itself at any position, so its queries and keys in both forwards differ by their turning alone.
         """
         name = type(self.decoder).__name__
         first, second = (self._trace(position) for position in (0, 1))
@@ -191,29 +225,36 @@ class Seam:
         for still, moved in zip(first, second, strict=True):
             if not still.full or _close(still.key, moved.key):
                 continue
-            fits = [pairing for pairing in rope.PAIRINGS if _close(_rotated(still.key, theta, pairing), moved.key)]
+            both = (still.key, moved.key), (still.query, moved.query)
+            fits = [pairing for pairing in rope.PAIRINGS if all(_close(_rotated(old, theta, pairing), new) for old, new in both)]
             if not fits:
-                raise ValueError(f"keys of {name} are not turned by its frequencies in a known pairing; clexlab cannot map it")
+                raise ValueError(
+                    f"queries and keys of {name} are not both turned by its frequencies in one known pairing; clexlab cannot map it"
+                )
             pairings.add(fits[0])
             turning.add(still.module)
         if len(pairings) != 1:
             raise ValueError(
-                f"{name} has no layer with rotary positions and full attention; a map changes far distances, which sliding windows and"
-                " layers without positions do not have"
+                f"{name} has no layer with rotary positions and full causal attention; a map changes how far back keys seem, which sliding"
+                " windows, layers without positions, and encoders, which look both ways, do not have"
             )
         self.pairing, self.turning = pairings.pop(), frozenset(turning)
 
     @torch.no_grad()
     def verify(self) -> None:
-        """A map that turns everything and changes no distance must leave the outputs as they were; ValueError if not."""
+        """A map that turns queries and keys alike and changes no distance must leave the outputs as they were; ValueError if not.
+
+        So mask, scale, cap, shared keys and the order of heads are the model's. That the rotation is the model's own is not seen here,
+        any other would cancel as well: `find_layers` has compared it.
+        """
         tokens = torch.arange(1, TOKENS + 1, device=self._device)[None]
         wanted_by, self.m = self.m, _Same(window=TOKENS)
         try:
             mapped = self._run(input_ids=tokens)
-            self.decoder.config._attn_implementation = self.previous
+            self.decoder.config._attn_implementation = self.wanted = self.previous
             plain = self._run(input_ids=tokens)
         finally:
-            self.m, self.decoder.config._attn_implementation = wanted_by, NAME
+            self.m, self.decoder.config._attn_implementation, self.wanted = wanted_by, NAME, NAME
         if not _close(mapped, plain):
             raise ValueError(f"{type(self.decoder).__name__} gives other outputs at the same distances; clexlab cannot map it")
 
@@ -259,7 +300,7 @@ def attend(
     """The registered attention function. Tensors (rows, heads, tokens, head_dim), out (rows, tokens, heads, head_dim)."""
     seam = RUNNING.seam
     if seam is not None and seam.traced is not None:
-        seam.traced.append(_Traced(module, isinstance(attention_mask, Seen), key.detach().clone()))
+        seam.traced.append(_Traced(module, isinstance(attention_mask, Seen), query.detach().clone(), key.detach().clone()))
     if not isinstance(attention_mask, Seen | Stock):
         raise ValueError(
             "a mapped model makes its attention masks itself, of a mask with one entry per token: give that, not one per pair of tokens,"
@@ -274,7 +315,7 @@ def attend(
     if options.get("s_aux") is not None:
         raise ValueError(f"{type(module).__name__} has learned sinks beside its keys, which the mapped attention does not know")
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
-    return attention(attention_mask, query, key, value, scaling, dropout, softcap), None
+    return attention(attention_mask.of_layer(module), query, key, value, scaling, dropout, softcap), None
 
 
 def make_mask(
@@ -299,8 +340,8 @@ def make_mask(
         **options,
     }
     seam = RUNNING.seam
-    if seam is None:
-        # `generate` makes masks for static caches ahead of the forward, where they are read again.
+    if seam is None or options.get("config") is not seam.decoder.config:
+        # `generate` makes masks for static caches ahead of the forward, where they are read again; a seam may be left of another model.
         return sdpa_mask(**(given | {"allow_is_causal_skip": False}))
     stock = Stock(seam.previous, lambda: stock_mask(seam.previous, **given), seam.turning)
     if mask_function is not causal_mask_function:

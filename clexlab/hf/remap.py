@@ -16,14 +16,17 @@ def remap(model: nn.Module, m: Map, *, generator: torch.Generator | None = None)
     """Read `model` through the map `m`, in place, and return it; `unmap` undoes it exactly.
 
     Any decoder of transformers with one `rotary_emb` and attention functions, plain or extended by `clexlab.extend`: the map says which
-    distance, the path which angle it is. Works with any key cache, left or right padding, grouped keys, half precision and gradients. A
-    text that the map leaves as it is goes through the model's former attention, bit for bit. Layers with a sliding window and layers
-    without rotary positions keep their attention, and evicting maps evict nothing from the cache. `generator` draws GALI's noise; without
-    one torch's global generator does. Not saved with the model.
-    Raises ValueError: no map, a model that is mapped already, without or with several rotary modules, with frequencies that change with
-    the length (rope types dynamic, longrope: extend a plain model instead), whose attention cannot be replaced (Falcon), with no layer
-    that has both rotary positions and full attention, or with training positions of its own. Then the model is as it was. In a forward:
-    packed texts, holes in the padding, masks of one's own, position ids other than 0, 1, 2 … of each text or of the row.
+    distance, the path which angle it is. Works with dynamic and static key caches, beams, left or right padding, grouped keys, half
+    precision and gradients. A text that the map leaves as it is goes through the model's former attention, bit for bit. Layers with a
+    sliding window and layers without rotary positions keep their attention, and evicting maps evict nothing from the cache. Where far
+    keys do not stand at their own places (ReRoPE, Leaky ReRoPE, Self-Extend, Dual Chunk, GALI) decoding turns all of them again at every
+    token, O(length) in every layer. `generator` draws GALI's noise; without one torch's global generator does. A path with
+    cache="rerotate" must be in the model before the map. Not saved with the model.
+    Raises ValueError: no map, a model that is mapped already or sparsified, without or with several rotary modules, with frequencies that
+    change with the length (rope types dynamic, longrope: extend a plain model instead), whose attention cannot be replaced (Falcon), with
+    no layer that has both rotary positions and full causal attention, or with training positions of its own. Then the model is as it was.
+    In a forward: packed texts, holes in the padding, masks of one's own or shorter than the cache, position ids other than 0, 1, 2 … of
+    each text or of the row, `output_attentions`, an attention that was set over the map.
     """
     if not isinstance(m, Map):
         raise ValueError(f"the map is {m!r}; pass one of clexlab.positions, for example SelfExtend.default(window)")

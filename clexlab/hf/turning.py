@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer, StaticLayer, StaticSlidingWindowLayer
 
+from clexlab.hf.map_attention import NAME
 from clexlab.hf.state import Call, State
 
 if TYPE_CHECKING:
@@ -88,6 +89,8 @@ def following(rotary: "Rotary", decoder: nn.Module) -> tuple[bool, ...]:
     no rotary positions, or its own. ValueError where turning the first does not give the second: keys are then laid out, normalised
     or compressed in a way that `rerotate` cannot serve.
     """
+    if decoder.config._attn_implementation == NAME:
+        raise ValueError("cached keys of a mapped model cannot be followed: call clexlab.unmap(model), extend first, then clexlab.remap")
     pairs = rotary.scaling.pairs
     first, second = torch.linspace(0.3, 2.5, pairs), torch.linspace(1.7, 0.4, pairs)
     states = [State((1.0,), rotary.fixed(theta), 1, rotary.owner) for theta in (first, second)]

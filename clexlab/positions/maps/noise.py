@@ -29,7 +29,7 @@ class RelativeNoise(Noise):
 
 @dataclass(frozen=True)
 class DistanceNoise(Noise):
-    """(i - j)/keys: the paper's algorithm 3 and the released code; up to the extension ratio smaller or larger than equation 3."""
+    """(i - j)/keys: the paper's algorithm 3 and the released code: from 1/(extension ratio) of equation 3 to half more."""
 
     def deviation(
         self, apart: Int[Tensor, "queries keys"], relative: Float[Tensor, "queries keys"], keys: int, window: int

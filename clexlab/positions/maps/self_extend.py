@@ -16,7 +16,8 @@ class SelfExtend(Map):
 
     Groups are of indices, so P depends on i and j and not on i - j alone. The longest safe text has (window - near)·group + near tokens if
     group divides near; if not, P jumps at the border, and some distances occur twice or never. `default` has near = window/4 (the paper
-    explores 512 to 1536 of 4096) and the least power of two as group (the paper: 2 to 64) with which sixteen windows fit.
+    explores 512 to 1536 of 4096) and the least power of two as group (the paper: 2 to 64) with which sixteen windows fit, but never a group
+    above near: they fit from a window of 128 on.
     Source: datamllab/LongLM. Its prefill for Llama and Gemma divides near/group exactly, so that P has fractions where group does not
     divide near, and its decoding rounds down: the two disagree. Here both round down. Its optional log-n factor is left out.
     """
@@ -35,7 +36,7 @@ class SelfExtend(Map):
     def default(cls, window: int) -> "SelfExtend":
         near = max(1, window // 4)
         group = 1
-        while cls(window=window, near=near, group=group).longest < 16 * window and group < near:
+        while cls(window=window, near=near, group=group).longest < 16 * window and 2 * group <= near:
             group *= 2
         return cls(window=window, near=near, group=group)
 

@@ -17,6 +17,7 @@ class STRING(Map):
     For texts *within* the window: in training position i of a window of L occurs L - i times, so the last ones are hardly learned, and
     here a text of L tokens uses L - shift + local positions. `local` keeps the far keys from the places of true neighbours. Beyond the
     window positions still grow; the longest safe text has window + shift - local tokens.
+    In the paper shift is a share of the current text, L/7 to L/2, with gains that flatten after L/3; in the code a constant, and here too.
     `default` has shift = window/3 and local = window/32 (the paper: 128, windows of 2048 to 131072; it asks for 32 at least).
     Source: HKUNLP/STRING. The condition is printed as a comparison of m with n - S, which would hold for every pair; the paper's worked row
     is this. In its code the prefill sees the key at distance shift twice (the bound of its window is inclusive) and decoding once, here it

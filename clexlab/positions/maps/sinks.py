@@ -16,8 +16,8 @@ class Sinks(Map):
     """Seen are j < sinks and i - j < recent; P counts the tokens that are left: i - j, and for sinks min(i, sinks + recent - 1) - j.
 
     Positions are places in the cache that the method keeps. A baseline: what was evicted is gone, and a text far longer than the cache is
-    read as fluently as a short one. The query counts as one of the `recent`. `default` is the released demo's: 4, and 2000 of 2048; in
-    a small window what the 4 leave.
+    read as fluently as a short one. The query counts as one of the `recent`. `default` is the released chat demo's 4 sinks and, per
+    2048 tokens of window, its 2000 recent; a share that the demo does not name. In small windows sinks and recent fill the window.
     Source: mit-han-lab/streaming-llm. Its code evicts after a token, so that a step sees sinks + recent old keys and itself. Here nothing
     is evicted: keys that are not seen stay in the cache of transformers, and cost memory but no time.
     """
@@ -35,7 +35,8 @@ class Sinks(Map):
 
     @classmethod
     def default(cls, window: int) -> "Sinks":
-        return cls(window=window, sinks=4, recent=max(1, min(2000 * window // 2048, window - 4)))
+        sinks = min(4, window - 1)
+        return cls(window=window, sinks=sinks, recent=max(1, min(2000 * window // 2048, window - sinks)))
 
     @property
     def longest(self) -> float:
