@@ -119,7 +119,7 @@ def step(output: Tensor, given: list[Tensor]) -> None:
 
 def check_equal(name: str, one: Tensor, other: Tensor) -> None:
     """Both must compute the same, else their times compare different things."""
-    apart = float((one - other).abs().max())
+    apart = float((one - other).detach().abs().max())
     if apart > TOLERANCE:
         raise RuntimeError(f"{name} in chunks differs from its mask by {apart:.1e}; they are not the same pattern")
 
