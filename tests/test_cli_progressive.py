@@ -7,7 +7,7 @@ from clexlab.commands import progressive
 from clexlab.corpora import is_held_out
 from clexlab.search import History
 
-RUN = "smoke-pocket-2x-4x-seed0"
+RUN = "smoke-pocket-texts-2x-4x-seed0"
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_the_way_there_and_back_is_recorded_and_goes_on_after_a_stop(shelf, tmp_
     [
         (("--factor", "4", "--then", "2"), "go on to a larger one"),
         (("--factor", "1.5"), "tune at a whole factor"),
-        (("--resume",), "holds none; start without --resume"),
+        (("--resume",), "is not there; start without --resume"),
         (("--then", "64"), "no text is long enough"),
     ],
 )

@@ -5,7 +5,6 @@ generation by generation and the tuned weights once they are whole, so that `--r
 """
 
 import argparse
-import re
 import shutil
 import sys
 import time
@@ -21,11 +20,12 @@ from torch import nn
 from clexlab import base, corpora, evaluation, hf, profiles, results, rows, scaling
 from clexlab.commands.arguments import SHIPPED, corpus_of
 from clexlab.commands.models import device_for, open_model, open_tokenizer, short_name, text_name, window_for
+from clexlab.commands.search import SCRATCH, run_name
 from clexlab.commands.usage import Usage, check_writable, failing, quiet, refusing
 from clexlab.search import Bar, Lines, Stage, TextLoss, Tuned, extend_progressively, readjust, scoring, sizes
 from clexlab.study import sizes as study_sizes
 
-EXPERIMENT, SCRATCH = "progressive", ".search"
+EXPERIMENT = "progressive"
 # Texts of one window are searched as if they were a little longer: at t = 1 every path is plain RoPE.
 SHORT = 1.25
 # It begins with as many genomes: none scaled, the long one shrunk, and three methods.
@@ -68,7 +68,7 @@ class Ready:
 
     @property
     def scratch(self) -> Path:
-        return self.file.parent.parent / SCRATCH / f"{EXPERIMENT}-{self.file.stem}"
+        return scratch_of(self.file)
 
     def loss(self, factor: float, at: float | None = None) -> TextLoss:
         """The fitness at so many windows."""
@@ -114,7 +114,7 @@ def prepare(options: argparse.Namespace) -> Ready:
     plan = budget.plan(options.seed, options.device, span=int(factors[0]), path_rate=0.0)
     coded = rows.encode([document.text for document in train.documents], tokenizer)
     drawn = rows.mix({rows.Text(coded, lengths[1]): 1.0}, plan.steps * plan.rows, torch.Generator().manual_seed(options.seed))
-    scratch = file.parent.parent / SCRATCH / f"{EXPERIMENT}-{file.stem}"
+    scratch = scratch_of(file)
     config = {
         "profile": profile.name,
         "note": profile.note,
@@ -146,15 +146,19 @@ def record_file(options: argparse.Namespace, profile: sizes.Profile, factors: tu
     """Where the record will be; Usage where there is one, or something begun that --resume does not fit."""
     out = options.out or results.FOLDER
     check_writable(out)
-    parts = (profile.name, short_name(options.model), *(f"{factor:g}x" for factor in factors), f"seed{options.seed}")
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(parts)).strip("._-")
-    file, begun = out / EXPERIMENT / f"{name}.json", (out / SCRATCH / f"{EXPERIMENT}-{name}").exists()
+    file = out / EXPERIMENT / f"{run_name(options, profile.name, *factors)}.json"
+    begun = scratch_of(file).exists()
     if file.exists():
         raise Usage(f"{file} exists; records are never overwritten, choose another --out or --seed")
     if begun != bool(options.resume):
-        said = "holds one that was interrupted; go on with --resume, or remove it" if begun else "holds none; start without --resume"
-        raise Usage(f"{out / SCRATCH} {said}")
+        said = "holds one that was interrupted; go on with --resume, or remove it" if begun else "is not there; start without --resume"
+        raise Usage(f"{scratch_of(file)} {said}")
     return file
+
+
+def scratch_of(file: Path) -> Path:
+    """Where the searches and the tuned weights of this record are kept until it is written."""
+    return file.parent.parent / SCRATCH / f"{EXPERIMENT}-{file.stem}"
 
 
 def travel(options: argparse.Namespace, ready: Ready) -> tuple[tuple[Stage, ...], Stage]:

@@ -118,7 +118,7 @@ def record_file(options: argparse.Namespace, profile: sizes.Profile, factor: flo
     """Where the record will be; Usage where there is one, or a search that --resume does not fit."""
     out = options.out or results.FOLDER
     check_writable(out)
-    run = run_name(options, profile, factor)
+    run = run_name(options, profile.name, factor)
     file = out / EXPERIMENT / f"{run}.json"
     if file.exists():
         raise Usage(f"{file} exists; records are never overwritten, choose another --out or --seed")
@@ -130,11 +130,11 @@ def record_file(options: argparse.Namespace, profile: sizes.Profile, factor: flo
     return file
 
 
-def run_name(options: argparse.Namespace, profile: sizes.Profile, factor: float) -> str:
-    """Profile, model, factor and seed; the text where it is not the standard library, and the window where it was given."""
+def run_name(options: argparse.Namespace, profile: str, *factors: float) -> str:
+    """Profile, model, factors and seed; the text where it is not the standard library, and the window where it was given."""
     text = [] if options.text == corpora.STANDARD_LIBRARY else [text_name(options.text)]
     window = [] if options.window is None else [f"window{options.window}"]
-    parts = (profile.name, short_name(options.model), *text, *window, f"{factor:g}x", f"seed{options.seed}")
+    parts = (profile, short_name(options.model), *text, *window, *(f"{factor:g}x" for factor in factors), f"seed{options.seed}")
     return re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(parts)).strip("._-")
 
 

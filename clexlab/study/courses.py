@@ -80,8 +80,8 @@ class ThreeStages:
 
     The impact is that of `work.earlier` on `texts` training texts of 16 windows, the base reading them as it is; the simulation reads
     rows of `impact.Selected` where other methods read text, with the row's own objective. The last `replayed` of the steps are ordinary
-    rows at ordinary positions and a tenth of the rate. What is tuned of the model and its base are then merged half and half. The
-    impact's own cost is counted as time, that of tuning `earlier` is not: the paper has such a model already.
+    rows at ordinary positions and a tenth of the rate. What is tuned of the model and its base are then merged half and half. Seconds
+    are those of the two trainings: neither the impact nor the tuning of `earlier` is among them, so the recipe costs more than they say.
     Source: arXiv 2409.00509; it replays 68 of about 310 million tokens, its path has a larger base and here the row's own.
     """
 

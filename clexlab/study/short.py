@@ -13,7 +13,9 @@ on are that long too, which may favour long rows. And of the fifth of all rows t
 both sayings of one: their rows get next to no training of recall.
 
 Predictions were written before a row ran, with the study's records known (plain tuning, full length) and, of rung 6 of the ladder,
-one seed. Order: YaRN's block, ours, PI's, so that what there is of a seed compares recipes under one path first.
+one seed. Order: YaRN's block, ours, PI's, so that what there is of a seed compares recipes under one path first. LongRecipe whole and
+the tables came later and stand last: their predictions were written with seed 1 known of full length, PoSE, RandomPos, segments, gaps and
+E2-LLM under YaRN.
 """
 
 from dataclasses import replace
