@@ -16,6 +16,7 @@ from transformers.integrations.flex_attention import flex_attention_forward
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import causal_mask_function, flex_attention_mask, sdpa_mask
 
+from clexlab.hf.padding import texts
 from clexlab.sparse import chunked
 from clexlab.sparse.base import Pattern
 
@@ -313,10 +314,8 @@ def bounds(real: Bool[Tensor, "rows length"]) -> tuple[Tensor, Tensor]:
     """Where each row's text begins and how many tokens it has. ValueError for a row without any, and for holes in a text."""
     if not bool(real.any(-1).all()):
         raise ValueError("a row of the attention_mask holds no token; leave such rows out")
-    starts, lengths = real.int().argmax(-1), real.sum(-1)
-    if not torch.equal(real.shape[1] - real.flip(-1).int().argmax(-1), starts + lengths):
-        raise ValueError("attention_mask has holes; a sparse pattern counts the tokens of one text: leave padding before or behind it only")
-    return starts, lengths
+    starts, ends = texts(real)
+    return starts, ends - starts
 
 
 for _kernel, _attention, _mask in (

@@ -1,21 +1,10 @@
-"""Where the texts of a batch stand among their padding, for maps, which count tokens from the start of a text."""
+"""What a mapped model takes of positions and masks that it is given: maps count tokens from the start of a text."""
 
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
-
-
-def texts(padding: Bool[Tensor, "rows tokens"]) -> tuple[list[int], list[int]]:
-    """Where each row's text begins and ends; padding may stand before and behind it. A row of padding has none."""
-    real = padding.bool()
-    starts, counts = real.int().argmax(-1), real.sum(-1)
-    ends = starts + counts
-    last = real.shape[1] - real.flip(-1).int().argmax(-1)
-    if bool(((last != ends) & (counts > 0)).any()):
-        raise ValueError("attention_mask has holes; a map counts the tokens of one text: leave padding before or behind it only")
-    return starts.tolist(), ends.tolist()
 
 
 def check_places(position_ids: Int[Tensor, "rows queries"], starts: list[int], ends: list[int], cached: int) -> None:

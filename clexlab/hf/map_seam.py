@@ -21,7 +21,9 @@ from clexlab import rope
 from clexlab.hf import attach
 from clexlab.hf.map_attention import NAME, Seen, Stock, attention, stock_attention, stock_mask
 from clexlab.hf.map_plan import group
-from clexlab.hf.map_rows import as_padding, check_places, texts
+from clexlab.hf.map_rows import as_padding, check_places
+from clexlab.hf.marking import Copies
+from clexlab.hf.padding import texts
 from clexlab.hf.rotary import Angles, Rotary
 from clexlab.positions.maps import Map, Span
 from clexlab.positions.maps.base import near_span
@@ -87,8 +89,7 @@ class Seam:
     pairing: rope.Pairing = rope.HalfSplit
     turning: frozenset[nn.Module] = frozenset()
     traced: list[_Traced] | None = None
-    original: Any = None
-    written: dict[str, Any] = field(default_factory=dict, repr=False)
+    copies: Copies | None = None
     # The attention that the config has to name in a forward: ours, but in a check what was there before.
     wanted: str = NAME
     handles: tuple = field(default=(), repr=False)
@@ -121,9 +122,8 @@ class Seam:
     def attach(self) -> None:
         """Name our functions in the config and hook the decoder. An extended model has a config of its own already."""
         if self.rotary is None:
-            self.original, config = self.decoder.config, copy.copy(self.decoder.config)
-            _swap(self.model, self.original, config)
-            self.written = dict(vars(config))
+            config = self.decoder.config
+            self.copies = Copies(self.model, config, copy.copy(config))
         self.decoder.config._attn_implementation = NAME
         self.handles = (
             self.decoder.register_forward_pre_hook(self.before, with_kwargs=True),
@@ -135,13 +135,10 @@ class Seam:
         for handle in self.handles:
             handle.remove()
         self.decoder.__dict__.pop(KEY, None)
-        config = self.decoder.config
-        config._attn_implementation = self.previous
+        self.decoder.config._attn_implementation = self.previous
         # Extended meanwhile, the model holds a copy of our copy; then that is what it keeps.
-        if self.original is not None and self.rotary is None:
-            changed = {name: value for name, value in vars(config).items() if name not in self.written or value is not self.written[name]}
-            self.original.__dict__.update(changed)
-            _swap(self.model, config, self.original)
+        if self.copies is not None and self.rotary is None:
+            self.copies.lift(self.model)
 
     def before(self, decoder: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]] | None:
         """Hook before the decoder's forward: our functions learn whose forward this is."""
@@ -198,7 +195,9 @@ class Seam:
                 f"attention_mask has {padding.shape[1]} entries where {cached} tokens are cached and {new} are new; give one for each of"
                 f" the {total}"
             )
-        starts, ends = ([0] * rows, [total] * rows) if padding is None else texts(padding[:, :total])
+        starts, ends = [0] * rows, [total] * rows
+        if padding is not None:
+            starts, ends = (places.tolist() for places in texts(padding[:, :total].bool()))
         if self.traced is None and RUNNING.position_ids is not None:
             check_places(RUNNING.position_ids.expand(rows, -1), starts, ends, cached)
         alike: dict[tuple[int, int, int], list[int]] = {}
@@ -362,9 +361,3 @@ def _rotated(key: Tensor, theta: Tensor, pairing: rope.Pairing) -> Tensor:
 def _close(given: Tensor, wanted: Tensor) -> bool:
     room = ROOM if wanted.dtype in (torch.float32, torch.float64) and given.dtype in (torch.float32, torch.float64) else HALF_ROOM
     return bool((given.float() - wanted.float()).norm() <= room * wanted.float().norm())
-
-
-def _swap(model: nn.Module, old: object, new: object) -> None:
-    for module in model.modules():
-        if module.__dict__.get("config") is old:
-            module.config = new
