@@ -3,7 +3,8 @@
 import re
 from pathlib import Path
 
-from clexlab import evaluation, results
+from clexlab import evaluation, results, study
+from clexlab.study import claims
 
 README = re.sub(r"\s+", " ", (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8"))
 
@@ -97,3 +98,63 @@ def test_what_the_ladder_says_of_a_poor_prior_is_the_records():
     assert sixteen[0] < 0 < sixteen[1]
     behind = [f"{edge:.2f}" for factor in ("4", "8") for edge in apart("12-repair", "03-yarn", factor)]
     assert "still {} to {} better at 4 windows and {} to {} at 8".format(*behind) in README
+
+
+def test_what_the_records_of_training_short_say_is_the_records():
+    records = results.read_all("train_short")
+    losses, keys = evaluation.by_method(records), evaluation.by_method(records, "passkey")
+
+    def apart(name, other, factors="16", digits=2):
+        """The least and the greatest size of the difference over seeds and some lengths, and which of the two is lower in all of them."""
+        found = [
+            losses[name][factor].by_seed[seed] - losses[other][factor].by_seed[seed] for factor in factors.split() for seed in (1, 2, 3)
+        ]
+        sign = -1 if max(found) < 0 else 1 if min(found) > 0 else 0
+        return [f"{edge:.{digits}f}" for edge in sorted(map(abs, found))[:: len(found) - 1]], sign
+
+    ours = {row.name: row for row in study.SHORT if row.tuning is not None}
+    assert all(set(losses[name]["16"].by_seed) == {1, 2, 3} for name in ours)
+    assert {record.tokens for record in records if record.config["row"] in ours} == {262_144}
+
+    (least, most), sign = apart("pose-yarn", "full-yarn")
+    near, near_sign = apart("pose-yarn", "full-yarn", "1")
+    assert (sign, near_sign) == (1, -1)
+    assert f"at 16 windows it is {least} to {most} above full length in every seed, at one window {near[0]} to {near[1]} below" in README
+    found = [f"{keys[name]['8'].mean:.0%}".replace("%", " %") for name in ("pose-yarn", "full-yarn")]
+    assert "finds {} of the pass keys at 8 windows, where full length finds {}".format(*found) in README
+    short, long = ([record.metrics for record in records if record.config["row"] == name] for name in ("pose-yarn", "full-yarn"))
+    faster = [slow["training_seconds"] / quick["training_seconds"] for quick, slow in zip(short, long, strict=True)]
+    assert f"trains {min(faster):.1f} to {max(faster):.1f} times as fast" in README
+    assert [round(one["memory"]["row"] / other["memory"]["row"]) for one, other in zip(long, short, strict=True)] == [7, 7, 7]
+    assert "with a seventh of the memory for a row" in README
+
+    (least, most), sign = apart("random-yarn", "pose-yarn", "1 2 4 8 16")
+    beside = max(abs(edge) for edge in map(float, apart("scattered-yarn", "random-yarn", "1 2 4 8 16")[0]))
+    assert sign == 1 and f"by {least} to {most} at every length in every seed, and CLEX's scattering is within {beside:.2f} of it" in README
+
+    answered = {
+        answer.titles: answer for claim in claims.CLAIMS for answer in claims.answers(claim, records, "16") if answer.kept is not None
+    }
+    kept = {name: answered[ours[name].title, ours["full-yarn"].title].kept for name in ("chunks-yarn", "pose-yarn", "e2-yarn")}
+    shares = [f"{share:.0%}".replace("%", " %") for share in kept.values()]
+    assert "chunks have {} of it, PoSE has {}, E2-LLM {}".format(*shares) in README
+    (least, most), sign = apart("e2-yarn", "pose-yarn", digits=3)
+    assert sign == -1 and f"E2-LLM is {least} to {most} below PoSE at 16 windows" in README
+
+    gaps, whole = (apart(name, "pose-yarn") for name in ("sentences-yarn", "longrecipe-yarn"))
+    assert gaps[1] == whole[1] == 1
+    assert "gaps alone {} to {} above PoSE, the whole recipe {} to {}".format(*gaps[0], *whole[0]) in README
+    (least, most), sign = apart("interleaved-yarn", "full-yarn", "1 2 4 8 16", digits=3)
+    assert sign == -1 and f"below full length at every length in every seed, by {least} to {most}" in README
+    cells = [found for record in records for found in record.metrics.get("lookup", {}).values()]
+    assert len(cells) == 12 and not any(cells) and "none of its cells is found" in README
+
+    learned = [row for row in ours.values() if row.control]
+    assert len(learned) == 6 and all(apart(row.name, row.control)[1] >= 0 for row in learned)
+    assert "none of the six is below its control at 16 windows in every seed" in README
+    (least, most), sign = apart("chunks-clex", "chunks-control", "2 8", digits=3)
+    near, near_sign = apart("sentences-clex", "sentences-control", "2", digits=3)
+    assert sign == near_sign == -1 and apart("chunks-clex", "chunks-control")[1] == 1
+    assert f"Segments are at 2 and 8 windows, by {least} to {most}, and above it at 16; gaps are at 2, by {near[0]} to {near[1]}" in README
+    squeezed = [name for name in ours if name.endswith("-linear") and name not in ("e2-linear", "plain-linear")]
+    assert f"no loss is below {min(losses[name][factor].low for name in squeezed for factor in '1 2 4 8 16'.split()):.1f}" in README
