@@ -158,3 +158,17 @@ def test_what_the_records_of_training_short_say_is_the_records():
     assert f"Segments are at 2 and 8 windows, by {least} to {most}, and above it at 16; gaps are at 2, by {near[0]} to {near[1]}" in README
     squeezed = [name for name in ours if name.endswith("-linear") and name not in ("e2-linear", "plain-linear")]
     assert f"no loss is below {min(losses[name][factor].low for name in squeezed for factor in '1 2 4 8 16'.split()):.1f}" in README
+
+
+def test_what_the_searches_found_is_the_records():
+    searches = sorted(
+        (record for record in results.read_all("search") if record.config["profile"] == "cpu"), key=lambda record: record.config["factor"]
+    )
+    assert [record.config["factor"] for record in searches] == [2.0, 4.0, 8.0, 16.0]
+
+    def gaps(measure):
+        pairs = [[record.metrics["methods"][name]["held_out"][measure] for name in ("searched", "yarn")] for record in searches]
+        return ", ".join(f"{found - yarn:+.3f}".replace("-", "−") for found, yarn in pairs)
+
+    whole, last = gaps("whole"), gaps("last")
+    assert f"over the whole text by {whole} at 2, 4, 8 and 16 windows, on its last 64 tokens by {last}" in README
