@@ -144,6 +144,8 @@ def test_what_the_records_of_training_short_say_is_the_records():
     gaps, whole = (apart(name, "pose-yarn") for name in ("sentences-yarn", "longrecipe-yarn"))
     assert gaps[1] == whole[1] == 1
     assert "gaps alone {} to {} above PoSE, the whole recipe {} to {}".format(*gaps[0], *whole[0]) in README
+    kept = [record.metrics["course"]["kept"] for record in records if "course" in record.metrics]
+    assert len(kept) == 3 and min(kept) > 0.999 and "sentences that hold a chosen one are more than 99.9 % of the text" in README
     (least, most), sign = apart("interleaved-yarn", "full-yarn", "1 2 4 8 16", digits=3)
     assert sign == -1 and f"below full length at every length in every seed, by {least} to {most}" in README
     cells = [found for record in records for found in record.metrics.get("lookup", {}).values()]
