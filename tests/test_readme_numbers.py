@@ -137,7 +137,7 @@ def test_what_the_records_of_training_short_say_is_the_records():
     }
     kept = {name: answered[ours[name].title, ours["full-yarn"].title].kept for name in ("chunks-yarn", "pose-yarn", "e2-yarn")}
     shares = [f"{share:.0%}".replace("%", " %") for share in kept.values()]
-    assert "chunks have {} of it, PoSE has {}, E2-LLM {}".format(*shares) in README
+    assert "chunks have {}, PoSE has {}, E2-LLM {}".format(*shares) in README
     (least, most), sign = apart("e2-yarn", "pose-yarn", digits=3)
     assert sign == -1 and f"E2-LLM is {least} to {most} below PoSE at 16 windows" in README
 
@@ -159,7 +159,7 @@ def test_what_the_records_of_training_short_say_is_the_records():
     assert sign == near_sign == -1 and apart("chunks-clex", "chunks-control")[1] == 1
     assert f"Segments are at 2 and 8 windows, by {least} to {most}, and above it at 16; gaps are at 2, by {near[0]} to {near[1]}" in README
     squeezed = [name for name in ours if name.endswith("-linear") and name not in ("e2-linear", "plain-linear")]
-    assert f"no loss is below {min(losses[name][factor].low for name in squeezed for factor in '1 2 4 8 16'.split()):.1f}" in README
+    assert min(losses[name][factor].low for name in squeezed for factor in "1 2 4 8 16".split()) > 3.7 and "no loss is below 3.7" in README
 
 
 def test_what_the_searches_found_is_the_records():
