@@ -12,8 +12,9 @@ import torch
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from clexlab.hf.kernels import KERNELS, NAME, Chunked, Kernel, Masked, Seam
+from clexlab.hf.kernels import KERNELS, Chunked, Kernel, Masked
 from clexlab.hf.marking import Copies
+from clexlab.hf.sparse_seam import NAME, Seam
 from clexlab.sparse.base import Pattern
 from clexlab.sparse.local import Local
 
