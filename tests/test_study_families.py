@@ -87,6 +87,12 @@ def test_near_is_within_the_window_and_far_is_beyond_it():
     assert back[0] < families.SHAPE.window / 2 < 3 * families.SHAPE.window < back[1] < back[2]
 
 
+def test_no_far_mark_stands_among_the_first_tokens_that_some_maps_keep():
+    window = families.SHAPE.window
+    kept = max(maps.Sinks.default(window).sinks, maps.LMInfinite.default(window).starts)
+    assert round(families.FAR * (8 * window - 3)) >= 2 * kept
+
+
 # ------------------------------------------------------------------------------------------------ what is trained
 
 

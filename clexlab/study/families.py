@@ -28,8 +28,9 @@ from clexlab.study.tuning import AsTrained, Tuning
 SHAPE = small.Config(vocabulary=bpe.SIZE, hidden=128, layers=2, heads=4, window=128)
 ROPE_BASE, FACTORS = 10_000.0, (1.0, 2.0, 4.0, 8.0)
 MARKED = 0.4
-# Where a mark stands in a text: its beginning, its middle, and at eight windows half a window before the question.
-FAR, MIDDLE, NEAR = 0.0, 0.5, 0.95
+# Where a mark stands in a text: near its beginning, but behind the first tokens, which sinks keep; in its middle; and at eight windows half
+# a window before the question.
+FAR, MIDDLE, NEAR = 0.05, 0.5, 0.95
 # At so many distances a record has what every head of every layer adds.
 POINTS = 24
 
