@@ -1,10 +1,11 @@
 """Numbers in the README's prose are those of the records it names."""
 
 import re
+import statistics
 from pathlib import Path
 
 from clexlab import evaluation, results, study
-from clexlab.study import claims
+from clexlab.study import claims, family_claims
 
 README = re.sub(r"\s+", " ", (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8"))
 
@@ -174,3 +175,56 @@ def test_what_the_searches_found_is_the_records():
 
     whole, last = gaps("whole"), gaps("last")
     assert f"over the whole text by {whole} at 2, 4, 8 and 16 windows, on its last 64 tokens by {last}" in README
+
+
+def test_what_the_records_of_the_families_say_is_the_records():
+    records = results.read_all("families")
+    losses = evaluation.by_method(records)
+    assert {row.name for row in study.FAMILIES} == set(losses)
+    assert {record.tokens for record in records} == {589_824} and {record.config["profile"] for record in records} == {"cpu"}
+    found = {
+        answer.titles + (answer.measure,): sorted(answer.by_seed.values())
+        for claim in family_claims.CLAIMS
+        for answer in family_claims.answers(claim, records)
+    }
+    assert all(len(values) == 3 for values in found.values())
+
+    def between(one, other, measure, digits=2):
+        """Least and greatest of the seeds, of the size of what all of them agree on the sign of."""
+        values = found[titles[one], titles[other], measure]
+        assert values[0] * values[-1] > 0
+        return "{} to {}".format(*(f"{edge:.{digits}f}" for edge in sorted(map(abs, (values[0], values[-1])))))
+
+    def far(name):
+        return f"{statistics.fmean(deep[name]):.0%}".replace("%", " %")
+
+    titles = {row.name: row.title for row in study.FAMILIES}
+    deep = {row.name: [family_claims.measured(one, "far marks at 8×") for one in study.by_row(records)[row.name]] for row in study.FAMILIES}
+    rise = {
+        name: sorted(losses[name]["8"].by_seed[seed] - losses[name]["1"].by_seed[seed] for seed in (1, 2, 3))
+        for name in ("rope", "bias-alibi", "rope-sinks")
+    }
+    edges = {name: "{:.3f} to {:.3f}".format(*values[::2]) for name, values in rise.items()}
+    assert f"ALiBi's rises by {edges['bias-alibi']} from one window to eight, RoPE's by {edges['rope']}" in README
+    assert f"ALiBi finds {far('bias-alibi')} of the far marks" in README
+    assert f"the same model of RoPE {far('rope')}, under YaRN {far('rope-yarn')}, with ReRoPE {far('rope-rerope')}" in README
+    assert f"KERPLE's logarithm {far('bias-kerple-log')}, no positions at all {far('bias-nope')}" in README
+    worse = between("bias-interpolated-alibi", "bias-alibi", "loss at 8×")
+    assert found[titles["bias-interpolated-alibi"], titles["bias-alibi"], "loss at 8×"][0] > 0
+    assert f"loss no, {worse} above ALiBi; far marks yes, {far('bias-interpolated-alibi')}" in README
+    power = found[titles["bias-kerple-log"], titles["bias-kerple-power"], "loss at 8×"]
+    alibi = found[titles["bias-kerple-log"], titles["bias-alibi"], "loss at 8×"]
+    assert power[0] > 0 and alibi[0] < 0 < alibi[-1]
+    text = between("bias-kerple-log", "bias-kerple-power", "loss at 8×")
+    assert f"the seeds disagree about ALiBi, and its power is {text} better" in README
+    sinks = f"rises by {edges['rope-sinks']}; {far('rope-sinks')} of the far marks"
+    assert sinks in README
+    assert all(value < 0 for value in found[titles["rope-self-extend"], titles["rope-yarn"], "loss at 8×"])
+    marks_apart = found[titles["rope-self-extend"], titles["rope-yarn"], "far marks at 8×"]
+    assert marks_apart[0] < 0 < marks_apart[-1]
+    text = between("rope-self-extend", "rope-yarn", "loss at 8×")
+    assert f"loss yes, by {text} under YaRN's in every seed; far marks no, {far('rope-self-extend')}" in README
+    assert f"S2-Attn is {between('sparse-s2', 'sparse-local', 'loss at 1×')} below block-local heads" in README
+    patterns = [name for name in deep if name.startswith("sparse-")]
+    assert max(statistics.fmean(deep[name]) for name in patterns) < 0.25 and "none of the nine patterns finds a quarter of the far marks" in README
+    assert len(patterns) == 9
