@@ -1,5 +1,6 @@
 """Numbers in the README's prose are those of the records it names."""
 
+import math
 import re
 import statistics
 from pathlib import Path
@@ -217,14 +218,24 @@ def test_what_the_records_of_the_families_say_is_the_records():
     assert power[0] > 0 and alibi[0] < 0 < alibi[-1]
     text = between("bias-kerple-log", "bias-kerple-power", "loss at 8×")
     assert f"the seeds disagree about ALiBi, and its power is {text} better" in README
-    sinks = f"rises by {edges['rope-sinks']}; {far('rope-sinks')} of the far marks"
+    sinks = f"Loss rises by {edges['rope-sinks']}; {far('rope-sinks')} of the far marks"
     assert sinks in README
     assert all(value < 0 for value in found[titles["rope-self-extend"], titles["rope-yarn"], "loss at 8×"])
     marks_apart = found[titles["rope-self-extend"], titles["rope-yarn"], "far marks at 8×"]
     assert marks_apart[0] < 0 < marks_apart[-1]
     text = between("rope-self-extend", "rope-yarn", "loss at 8×")
-    assert f"loss yes, by {text} under YaRN's in every seed; far marks no, {far('rope-self-extend')}" in README
+    assert far("rope-self-extend") == far("rope-yarn")
+    assert f"loss yes, by {text} under YaRN's in every seed; far marks no, {far('rope-self-extend')} both" in README
+    slow = [one for one in records if one.config["row"] in ("bias-t5", "bias-fire")]
+    looks = [head for one in slow for layer in one.metrics["bias"]["field"] for head in layer]
+    assert {one.config["tuning"]["plan"]["steps"] for one in slow} == {288} and len(slow) == 6 and min(looks) > 0.9 * 8 * 128
+    fire = [found[titles["bias-fire"], titles[other], "loss at 8×"] for other in ("bias-alibi", "bias-kerple-log")]
+    t5 = found[titles["bias-t5"], titles["rope"], "loss at 8×"]
+    assert min(values[0] for values in fire) > 0 and t5[0] < 0 < t5[-1]
+    still = max(abs(losses["bias-t5"][f].by_seed[seed] - losses["bias-nope"][f].by_seed[seed]) for f in "1248" for seed in (1, 2, 3))
+    assert "FIRE no, about T5 the seeds disagree; but 288 steps move little of what these two have to learn: their heads" in README
+    assert f"T5 is within {math.ceil(100 * still) / 100:.2f} of no positions at all" in README
     assert f"S2-Attn is {between('sparse-s2', 'sparse-local', 'loss at 1×')} below block-local heads" in README
     patterns = [name for name in deep if name.startswith("sparse-")]
-    assert max(statistics.fmean(deep[name]) for name in patterns) < 0.25 and "none of the nine patterns finds a quarter of the far marks" in README
-    assert len(patterns) == 9
+    assert len(patterns) == 9 and max(statistics.fmean(deep[name]) for name in patterns) < 0.25
+    assert "none of the nine patterns finds a quarter of the far marks" in README
