@@ -6,7 +6,8 @@ import statistics
 from pathlib import Path
 
 from clexlab import evaluation, results, study
-from clexlab.study import claims, family_claims
+from clexlab.study import claims, family_claims, untrained_claims
+from clexlab.study.untrained import few_groups
 
 README = re.sub(r"\s+", " ", (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8"))
 
@@ -239,3 +240,67 @@ def test_what_the_records_of_the_families_say_is_the_records():
     patterns = [name for name in deep if name.startswith("sparse-")]
     assert len(patterns) == 9 and max(statistics.fmean(deep[name]) for name in patterns) < 0.25
     assert "none of the nine patterns finds a quarter of the far marks" in README
+
+
+def test_what_the_records_of_reading_without_training_say_is_the_records():
+    records = results.read_all("without_training")
+    rows = study.by_row(records)
+    assert set(rows) == {row.name for row in study.UNTRAINED} and {record.config["texts"] for record in records} == {16}
+
+    def answers(one, other, factors="4 8 16", measure="last"):
+        claim = untrained_claims.Claim(paper="", says="", one=one, other=other, factors=tuple(factors.split()), measures=(measure,))
+        return [answer for several in untrained_claims.answers(claim, records).values() for answer in several]
+
+    def gap(one, other, factor):
+        (found,) = answers(one, other, factor)
+        return statistics.fmean(found.by_text)
+
+    def said(one, other, factors="4 8 16"):
+        return [found.verdict for found in answers(one, other, factors)]
+
+    def found(name, factor, task="passkey"):
+        (one,) = answers(name, "untouched", factor, task)
+        assert len(one.mine) == 24
+        return sum(one.mine)
+
+    unseen = ["no difference seen"] * 3
+    readers = ("rerope", "leaky-rerope", "self-extend", "dual-chunk")
+    keys = sorted(found(name, "8") for name in readers)
+    (last,) = answers("truncation", "untouched", "8", "passkey")
+    assert f"yes by recall, {keys[0]} to {keys[-1]} of 24 pass keys at 8 windows" in README
+    assert f"where the last window alone finds {sum(last.mine)}" in README
+    assert all(said(name, "truncation") == unseen for name in (*readers, "yarn")) and "nor YaRN, is beyond two errors below" in README
+
+    assert said("leaky-rerope", "yarn") == ["no difference seen", "lower", "lower"] and said("rerope", "yarn") == unseen
+    assert said("self-extend", "yarn") == ["no difference seen", "no difference seen", "lower"]
+    leaky = "YaRN's loss by {:.2f} at 8 and {:.2f} at 16 windows".format(*(-gap("leaky-rerope", "yarn", factor) for factor in ("8", "16")))
+    assert f"{leaky} under Leaky ReRoPE, by {-gap('self-extend', 'yarn', '16'):.2f} at 16 under Self-Extend" in README
+    steps = [-gap("leaky-rerope", "rerope", factor) for factor in ("4", "8", "16")]
+    assert said("leaky-rerope", "rerope") == ["lower"] * 3
+    assert "better than held ones by {:.2f}, {:.2f} and {:.2f} at 4, 8 and 16".format(*steps) in README
+    few = [gap("self-extend-8", "self-extend", factor) for factor in ("4", "8")]
+    assert said("self-extend-8", "self-extend") == ["lower", "higher", "higher"] and few_groups(256).longest // 256 == 6
+    assert f"safe up to 6 windows here, are {-few[0]:.2f} better at 4 and {few[1]:.2f} worse at 8" in README
+    assert said("rerope", "untouched", "1") == ["no difference seen"]
+    counts = [found(name, "1", task) for task in ("passkey", "copy") for name in ("rerope", "untouched")]
+    assert "but {} of 24 pass keys instead of {}, {} of 24 copies instead of {}".format(*counts) in README
+    together = [gap("dual-chunk-yarn", "dual-chunk", factor) for factor in ("8", "16")]
+    assert said("dual-chunk-yarn", "dual-chunk") == ["no difference seen", "lower", "lower"]
+    assert f"lower than Dual Chunk alone by {-together[0]:.2f} at 8 and {-together[1]:.2f} at 16 windows" in README
+    assert f"are {gap('rerope-yarn-twice', 'rerope', '16'):.2f} worse at 16 windows than ReRoPE alone" in README
+    (string,) = answers("string", "untouched", "1")
+    copies = [found(name, "1", "copy") for name in ("string", "untouched")]
+    assert string.verdict == "higher"
+    assert f"{statistics.fmean(string.by_text):.2f} ± {string.error:.2f} higher; {copies[0]} copies instead of {copies[1]}" in README
+    behind = sorted(gap("gali", "self-extend", factor) for factor in ("4", "8", "16"))
+    noise = sorted(gap("gali", "gali-quiet", factor) for factor in ("4", "8", "16"))
+    assert said("gali", "self-extend") == said("gali", "gali-quiet") == ["higher"] * 3
+    text = f"no, {behind[0]:.2f} to {behind[-1]:.2f} behind at 4, 8 and 16 windows"
+    assert f"{text}, and {noise[0]:.2f} to {noise[-1]:.2f} better without noise" in README
+    within = [f"{gap('gali-chunk', 'self-extend', factor):.2f}".replace("-", "−") for factor in ("4", "8", "16")]
+    assert "with chunks within it the gap is {}, {} and {}".format(*within) in README
+    for one, other in (("sinks", "truncation"), ("lm-infinite", "sinks")):
+        assert said(one, other) == unseen and max(abs(gap(one, other, factor)) for factor in ("4", "8", "16")) < 0.0105
+    deep = rows["sinks"][0].metrics["passkey_by_depth"]["8"]
+    assert found("sinks", "8") == 8 and deep == {"0.1": 0.0, "0.5": 0.0, "0.9": 1.0}
+    assert "8 of 24 pass keys, all of them in the last window" in README
