@@ -29,8 +29,8 @@ BOUND = tuple(kind.name for kind in maps.MAPS if kind is not maps.GALI)
 CONFIG = {
     **SHAPE,
     "window": WINDOW,
-    "windows": WINDOWS,
-    "rounds": ROUNDS,
+    "windows": list(WINDOWS),
+    "rounds": {f"{windows}x": rounds for windows, rounds in ROUNDS.items()},
     "maps": {kind.name: repr(kind.default(WINDOW)) for kind in maps.MAPS},
     "time_target": TIME_TARGET,
     "memory_target": MEMORY_TARGET,
