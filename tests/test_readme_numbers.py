@@ -304,3 +304,32 @@ def test_what_the_records_of_reading_without_training_say_is_the_records():
     deep = rows["sinks"][0].metrics["passkey_by_depth"]["8"]
     assert found("sinks", "8") == 8 and deep == {"0.1": 0.0, "0.5": 0.0, "0.9": 1.0}
     assert "8 of 24 pass keys, all of them in the last window" in README
+
+
+def test_what_the_records_of_sparse_training_say_is_the_records():
+    records = results.read_all("sparse_attention")
+    losses = evaluation.by_method(records)
+    assert {record.tokens for record in records if record.tokens} == {196_608} and {record.seed for record in records} == {0, 1}
+    under_yarn = [row.name for row in study.SPARSE if "linear" not in row.name]
+    assert set(under_yarn) <= set(losses)
+
+    def apart(one, other, factor="4"):
+        return f"{losses[one][factor].mean - losses[other][factor].mean:+.3f}".replace("-", "−")
+
+    assert f"S2-Attn {apart('lora-s2-yarn', 'lora-full-yarn')} beside full rows" in README
+    others = [apart(name, "lora-full-yarn") for name in ("lora-local-yarn", "lora-short-yarn")]
+    assert "block-local heads {}, rows of one window {}".format(*others) in README
+    more = [apart(name, "lora-full-yarn") for name in ("lora-s2-bare-yarn", "lora-rolled-s2-yarn")]
+    assert "S2 with LoRA alone {}, its rolled form {}".format(*more) in README
+    assert f"not tuned at all {apart('yarn-at-4', 'lora-full-yarn')}" in README
+    scca = [apart(name, "lora-s2-yarn") for name in ("lora-scca-fixed-yarn", "lora-scca-flow-yarn", "lora-long-mixed-yarn")]
+    assert "SCCA fixed {}, flow {}, LongMixed {} beside S2".format(*scca) in README
+    rest = [f"lora-{name}-yarn" for name in ("dilated", "dilated-neighbourhood", "sda", "selected-sda")]
+    above = sorted(losses[name]["4"].mean - losses["yarn-at-4"]["4"].mean for name in rest)
+    assert above[0] > 0 and f"dilated ones and SDA are {above[0]:.3f} to {above[-1]:.3f} above the untuned model" in README
+    through = sorted(losses[name]["4"].mean - losses["lora-full-yarn"]["4"].mean for name in under_yarn if "-through-" in name)
+    assert f"Read through their patterns all are {through[0]:.2f} to {through[-1]:.2f} above full rows" in README
+    seeds = {name: set(losses[name]["4"].by_seed) for name in losses}
+    assert all(found in ({0}, {1}) for found in seeds.values()) and "one seed so far" in README
+    squeezed = {row.name for row in study.SPARSE if "linear" in row.name} & set(losses)
+    assert squeezed == {"linear-at-4"} and "tunings under PI are planned and not run" in README
