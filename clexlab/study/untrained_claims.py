@@ -42,7 +42,14 @@ CLAIMS = (
     Claim(
         paper=REROPE, says="far order counts: Leaky ReRoPE's slowed steps beat held ones", one="leaky-rerope", other="rerope", factors=LONG
     ),
-    Claim(paper=REROPE, says="Leaky ReRoPE beats a changed path, too", one="leaky-rerope", other="yarn", factors=LONG, measures=BOTH),
+    Claim(
+        paper=REROPE,
+        says="Leaky ReRoPE beats a changed path, too (this lab's question, not the source's)",
+        one="leaky-rerope",
+        other="yarn",
+        factors=LONG,
+        measures=BOTH,
+    ),
     Claim(paper=SELF_EXTEND, says="Self-Extend extends without tuning", one="self-extend", other="truncation", factors=LONG, measures=BOTH),
     Claim(paper=SELF_EXTEND, says="Self-Extend beats a changed path", one="self-extend", other="yarn", factors=LONG, measures=BOTH),
     Claim(
